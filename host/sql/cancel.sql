@@ -1,0 +1,41 @@
+-- Cancels one task, from anywhere. A PENDING task ends at once; a RUNNING one is marked, and its host told
+-- through the table `cancel`. Returns the state it is in now and whether it was this call that ended it;
+-- no row if nothing matched, which a move going on at the same time can also cause: then ask again.
+-- $1 id
+with ended as (
+    delete from hostler.task
+    where id = $1 and session is null
+    returning *
+),
+history as (
+    insert into hostler.history
+        (id, sent_at, finished_at, run_at, good_until, fingerprint, parent, lane, attempt, status, retries,
+        redeliveries, releases, redeliveries_max, max_retries, args)
+    select
+        id, sent_at, clock_timestamp(), run_at, good_until, fingerprint, parent, home, attempt, 5, retries,
+        redeliveries, releases, redeliveries_max, max_retries, case when keep_input then args end
+    from ended
+    returning status
+),
+marked as (
+    update hostler.task
+    set cancel_requested = true
+    where id = $1 and session is not null
+    returning id, session, claim
+),
+told as (
+    insert into hostler.cancel (session, task, claim)
+    select session, id, claim
+    from marked
+    on conflict (session, task) do update set claim = excluded.claim
+    returning session
+)
+select status, true as ended, null::bigint as session
+from history
+union all
+select 2::smallint, false, session
+from told
+union all
+select status, false, null::bigint
+from hostler.history
+where id = $1

@@ -1,0 +1,55 @@
+-- Claims tasks for a host and starts their attempts: at most $5, lanes in the order given, each lane
+-- from its mark on. The host's row is locked against being declared dead; a host that is already dead, or
+-- that has fenced this claim number off, gets nothing.
+--
+-- The commit is asynchronous unless a task among them must not be started once more after a crash of the
+-- database: one that never starts twice, or one that was lost before.
+-- $1 session, $2 claim number, $3 lanes, $4 their marks, $5 limit
+with me as materialized (
+    select session
+    from hostler.host
+    where session = $1 and ended_at is null and claim_floor <= $2
+    for key share
+),
+picked as materialized (
+    select due.place
+    from me
+    cross join unnest($3::int[], $4::bigint[]) as l (lane, mark)
+    cross join lateral (
+        select t.ctid as place
+        from hostler.task t
+        where t.lane = l.lane
+            and t.pos > l.mark
+            and t.session is null
+            and (t.good_until is null or t.good_until > clock_timestamp())
+        order by t.pos
+        limit $5
+        for update skip locked
+    ) due
+    limit $5
+),
+claimed as (
+    update hostler.task t
+    set session = $1,
+        claim = $2,
+        claimed_at = clock_timestamp(),
+        attempt = t.attempt + 1,
+        progress = null,
+        progress_note = null
+    from picked
+    where t.ctid = picked.place
+    returning
+        t.id, t.lane, t.pos, t.attempt, t.retries, t.redeliveries, t.releases, t.redeliveries_max,
+        t.max_retries, t.good_until, t.claimed_at, t.previous_error, t.args
+),
+durability as materialized (
+    select case
+        when exists (select from claimed where redeliveries_max = 0 or redeliveries > 0)
+            then case when current_setting('synchronous_commit') = 'off'
+                then set_config('synchronous_commit', 'on', true) end
+        else set_config('synchronous_commit', 'off', true)
+    end
+)
+select claimed.*
+from durability, claimed
+order by pos

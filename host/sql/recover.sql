@@ -1,0 +1,68 @@
+-- Takes tasks back from sessions that are no longer alive: closes their attempts as WORKER_FAILURE and
+-- requeues them in front, or ends them. Skips what is locked; returns what it did, at most $1 tasks.
+with alive as materialized (
+    select session from hostler.host where ended_at is null
+),
+lost as materialized (
+    select
+        t.ctid as place,
+        clock_timestamp() as now,
+        case
+            when t.cancel_requested then 5
+            when t.redeliveries >= t.redeliveries_max then 4
+            else 1
+        end as status
+    from hostler.task t
+    where t.session is not null and t.session <> all (select session from alive)
+    order by t.id
+    limit $1
+    for update skip locked
+),
+ended as (
+    delete from hostler.task t
+    using lost
+    where t.ctid = lost.place and lost.status <> 1
+    returning t.*, lost.now, lost.status
+),
+history as (
+    insert into hostler.history
+        (id, sent_at, finished_at, run_at, good_until, fingerprint, parent, session, claimed_at, lane,
+        attempt, status, outcome, retries, redeliveries, releases, redeliveries_max, max_retries,
+        error_family, error_code, error, args)
+    select
+        id, sent_at, now, run_at, good_until, fingerprint, parent, session, claimed_at, home,
+        attempt, status, 5, retries, redeliveries, releases, redeliveries_max, max_retries,
+        case status when 4 then 3 end,
+        case status when 4 then 'WORKER_CRASHED' end,
+        case status when 4 then convert_to(json_build_object(
+            'message', format('the host running attempt %s was lost; the task survives %s lost hosts', attempt,
+                redeliveries_max))::text, 'UTF8') end,
+        case when keep_input then args end
+    from ended
+    returning id, status, lane
+),
+again as (
+    update hostler.task t
+    set session = null,
+        claim = null,
+        claimed_at = null,
+        redeliveries = t.redeliveries + 1,
+        previous_error = 'WORKER_CRASHED'
+    from lost, lateral (
+        select t2.session, t2.claimed_at from hostler.task t2 where t2.ctid = lost.place
+    ) was
+    where t.ctid = lost.place and lost.status = 1
+    returning t.id, t.lane, t.attempt, was.session, was.claimed_at, lost.now
+),
+closed as (
+    insert into hostler.attempt
+        (task, number, session, claimed_at, finished_at, outcome, error_family, error_code, error)
+    select
+        id, attempt, session, claimed_at, now, 5, 3, 'WORKER_CRASHED',
+        convert_to('{"message":"the host running this attempt was lost"}', 'UTF8')
+    from again
+    returning task
+)
+select id, status, lane from history
+union all
+select again.id, 1::smallint, again.lane from again, closed where again.id = closed.task

@@ -1,0 +1,135 @@
+//! Why a send did not happen.
+
+use std::fmt;
+
+use crate::store::{NewTask, SendOptions, StoreError};
+use crate::task::{Retrieval, TaskError, TaskId};
+
+/// What a caller can do about a send that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendErrorCode {
+    /// The arguments or options are wrong; fix the call.
+    ValidationFailed,
+    /// No host ever published this name.
+    UnknownTask,
+    /// The arguments are larger than allowed.
+    PayloadTooLarge,
+    /// The id belongs to another command.
+    PayloadMismatch,
+    /// The idempotency key belongs to another command.
+    KeyConflict,
+    /// The database did not take it, or its answer was lost; see [`SendError::retryable`].
+    EnqueueFailed,
+}
+
+impl SendErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 6] = [
+        Self::ValidationFailed,
+        Self::UnknownTask,
+        Self::PayloadTooLarge,
+        Self::PayloadMismatch,
+        Self::KeyConflict,
+        Self::EnqueueFailed,
+    ];
+
+    /// The code's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ValidationFailed => "VALIDATION_FAILED",
+            Self::UnknownTask => "UNKNOWN_TASK",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::PayloadMismatch => "PAYLOAD_MISMATCH",
+            Self::KeyConflict => "KEY_CONFLICT",
+            Self::EnqueueFailed => "ENQUEUE_FAILED",
+        }
+    }
+}
+
+impl fmt::Display for SendErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A send that failed, with what is needed to repeat it exactly.
+#[derive(Debug, Clone)]
+pub struct SendError {
+    /// What to do.
+    pub code: SendErrorCode,
+    /// One sentence for people.
+    pub message: String,
+    /// Whether [`crate::Client::retry_send`] may succeed.
+    pub retryable: bool,
+    /// The id the task has, or would have had.
+    pub task_id: Option<TaskId>,
+    /// The command, if it got as far as the database.
+    pub payload: Option<Box<SendPayload>>,
+}
+
+/// A command as it was sent, for [`crate::Client::retry_send`].
+#[derive(Debug, Clone)]
+pub struct SendPayload {
+    pub(super) name: String,
+    pub(super) kind: i32,
+    pub(super) task: NewTask,
+    pub(super) options: SendOptions,
+    pub(super) key: Option<String>,
+}
+
+impl SendPayload {
+    /// The task's full name.
+    #[must_use]
+    pub fn task_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The arguments, UTF-8 JSON.
+    #[must_use]
+    pub fn args(&self) -> &[u8] {
+        &self.task.args
+    }
+
+    /// The idempotency key, if one was given.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+impl SendError {
+    pub(super) fn refused(code: SendErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retryable: false, task_id: None, payload: None }
+    }
+
+    pub(super) fn enqueue(error: &StoreError) -> Self {
+        Self {
+            code: SendErrorCode::EnqueueFailed,
+            message: error.to_string(),
+            retryable: error.is_transient(),
+            task_id: None,
+            payload: None,
+        }
+    }
+
+    pub(super) fn with_payload(mut self, payload: SendPayload) -> Self {
+        self.task_id = Some(payload.task.id);
+        self.payload = Some(Box::new(payload));
+        self
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// The database could not be asked.
+pub(super) fn broker(error: StoreError) -> TaskError {
+    TaskError::new(Retrieval::BrokerError, error.to_string())
+}

@@ -1,0 +1,373 @@
+//! Sending, with options.
+
+use std::borrow::Borrow;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hostler_guest::TaskRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::store::{KeyOutcome, NewTask, SendOptions, StoreError};
+use crate::task::{QueueName, TaskId, TaskName};
+
+use super::error::{SendError, SendErrorCode, SendPayload};
+use super::{Client, TaskHandle};
+
+/// The largest batch of one statement.
+const BATCH_ROWS: usize = 5_000;
+const BATCH_BYTES: usize = 4 << 20;
+const ARGS_BYTES_WARN: usize = 1 << 20;
+
+/// A send with options; see [`Client::task`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is sent until send(), send_many() or send_in() is called"]
+pub struct Send<'c, R> {
+    client: &'c Client,
+    task: R,
+    id: Option<TaskId>,
+    delay: Option<Duration>,
+    good_until: Option<DateTime<Utc>>,
+    queue: Option<String>,
+    priority: i16,
+    key: Option<String>,
+    retries: Option<u32>,
+    redeliveries: Option<u32>,
+    keep_input: Option<bool>,
+    unpublished: bool,
+}
+
+impl<'c, R: TaskRef> Send<'c, R> {
+    pub(super) fn new(client: &'c Client, task: R) -> Self {
+        Self {
+            client,
+            task,
+            id: None,
+            delay: None,
+            good_until: None,
+            queue: None,
+            priority: 50,
+            key: None,
+            retries: None,
+            redeliveries: None,
+            keep_input: None,
+            unpublished: false,
+        }
+    }
+
+    /// Due no sooner than this from now, by the database's clock.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
+    }
+
+    /// Never started at or after this instant, retries included; then it ends `EXPIRED`.
+    pub fn good_until(mut self, instant: DateTime<Utc>) -> Self {
+        self.good_until = Some(instant);
+        self
+    }
+
+    /// Into this queue instead of `default`.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// From 1, which comes first, to 100; 50 unless set.
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Idempotency key, per task name: while its task is live, and for a window after, the same command
+    /// with the same key is that task, and another command with it is refused.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// How many failed attempts are followed by another one, over the plugin's own number; at most 20.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// How many lost hosts the task survives, over the plugin's own number. 0: it never starts twice.
+    pub fn redeliveries(mut self, redeliveries: u32) -> Self {
+        self.redeliveries = Some(redeliveries);
+        self
+    }
+
+    /// Whether the arguments are kept once the task is final.
+    pub fn keep_input(mut self, keep: bool) -> Self {
+        self.keep_input = Some(keep);
+        self
+    }
+
+    /// Accepts a name that no host has published: it waits until one does. Arguments go unchecked.
+    pub fn unpublished(mut self) -> Self {
+        self.unpublished = true;
+        self
+    }
+
+    /// Sends. When it returns, the task is on disk.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send(self, args: impl Borrow<R::Args>) -> Result<TaskHandle<R::Output>, SendError> {
+        let command = self.prepare(args.borrow()).await?;
+        let id = self.commit(command).await?;
+        Ok(self.handle(id))
+    }
+
+    /// Sends many, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Client::send_many`]; a key is refused with `VALIDATION_FAILED`.
+    pub async fn send_many<I>(self, many: I) -> Result<Vec<TaskHandle<R::Output>>, SendError>
+    where
+        I: IntoIterator,
+        I::Item: Borrow<R::Args>,
+    {
+        if self.key.is_some() {
+            return Err(invalid("a key names one task; send them one by one"));
+        }
+        let store = &self.client.inner.store;
+        let failed = |error: StoreError| SendError::enqueue(&error);
+        let mut many = many.into_iter().peekable();
+        let Some(first) = many.peek() else { return Ok(Vec::new()) };
+        let mut options = self.prepare(first.borrow()).await?;
+        let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
+        let mut handles = Vec::new();
+        let mut batch: Vec<NewTask> = Vec::new();
+        let mut bytes = 0;
+        while let Some(args) = many.next() {
+            let args = self.encode(args.borrow())?;
+            options = self.checked(options, &args).await?;
+            let fingerprint = fingerprint(&options.name, &options.options, &args);
+            let task = NewTask { id: uuid::Uuid::now_v7(), args, fingerprint };
+            bytes += task.args.len();
+            handles.push(self.handle(task.id));
+            batch.push(task);
+            if batch.len() == BATCH_ROWS || bytes > BATCH_BYTES || many.peek().is_none() {
+                crate::store::insert(&mut tx, &options.options, &batch, true).await.map_err(failed)?;
+                batch.clear();
+                bytes = 0;
+            }
+        }
+        tx.commit().await.map_err(|e| failed(e.into()))?;
+        self.ring(&options.options);
+        Ok(handles)
+    }
+
+    /// Sends inside the caller's own transaction.
+    ///
+    /// # Errors
+    /// As [`Client::send_in`].
+    pub async fn send_in(
+        self,
+        tx: &mut sqlx::PgConnection,
+        args: impl Borrow<R::Args>,
+    ) -> Result<TaskHandle<R::Output>, SendError> {
+        let command = self.prepare(args.borrow()).await?;
+        let id = write(tx, &command, self.window_seconds(), false).await?;
+        Ok(self.handle(id))
+    }
+
+    async fn commit(&self, command: SendPayload) -> Result<TaskId, SendError> {
+        let id = commit(self.client, &command, false).await?;
+        self.ring(&command.options);
+        Ok(id)
+    }
+
+    fn ring(&self, options: &SendOptions) {
+        self.client.inner.doorbell.lanes(vec![if options.delay_ms.is_some() { 0 } else { options.lane }]);
+    }
+
+    fn handle<T: DeserializeOwned>(&self, id: TaskId) -> TaskHandle<T> {
+        TaskHandle::new(self.client.clone(), id, Some(self.task.name().to_owned()))
+    }
+
+    fn window_seconds(&self) -> i32 {
+        window_seconds(self.client)
+    }
+
+    fn encode(&self, args: &R::Args) -> Result<Vec<u8>, SendError> {
+        encode(self.client, args)
+    }
+
+    /// Everything short of the insert.
+    async fn prepare(&self, args: &R::Args) -> Result<SendPayload, SendError> {
+        let name = TaskName::new(self.task.name()).map_err(|e| invalid(e.to_string()))?;
+        let queue = match &self.queue {
+            Some(queue) => QueueName::new(queue).map_err(|e| invalid(e.to_string()))?,
+            None => QueueName::default(),
+        };
+        if !(1..=100).contains(&self.priority) {
+            return Err(invalid(format!("priority {} is not between 1 and 100", self.priority)));
+        }
+        if self.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255 || key.contains('\0')) {
+            return Err(invalid("a key has 1 to 255 bytes, none of them NUL"));
+        }
+        let args = self.encode(args)?;
+        let catalogue = &self.client.inner.catalogue;
+        let mut entry = catalogue.task(&name, self.unpublished).await?;
+        entry = catalogue.validate(&name, entry, &args).await?;
+        let redeliveries = self.redeliveries.or(entry.policy.redeliveries).unwrap_or(3);
+        let retries = self.retries.or(entry.policy.max_retries).unwrap_or(0);
+        if self.retries.is_some_and(|n| n > 20) || redeliveries > 1_000 {
+            return Err(invalid("retries are at most 20, redeliveries at most 1000"));
+        }
+        if redeliveries == 0 && retries > 0 {
+            return Err(invalid(
+                "redeliveries = 0 means never start twice, which retries would do: set retries to 0",
+            ));
+        }
+        let lane = catalogue
+            .lane(entry.kind, queue.as_str(), self.priority)
+            .await
+            .map_err(|e| SendError::enqueue(&e))?;
+        let delay_ms = match self.delay {
+            // A century is as good as never, and keeps the sum within the database's calendar.
+            Some(delay) => Some(
+                i64::try_from(delay.as_millis())
+                    .ok()
+                    .filter(|ms| *ms <= 3_155_760_000_000)
+                    .ok_or_else(|| invalid("a delay is at most 100 years"))?,
+            ),
+            None => None,
+        };
+        let options = SendOptions {
+            lane,
+            delay_ms,
+            good_until: self.good_until,
+            redeliveries_max: i16::try_from(redeliveries).unwrap_or(i16::MAX),
+            max_retries: self.retries.and_then(|n| i16::try_from(n).ok()),
+            keep_input: self.keep_input.or(entry.policy.keep_input).unwrap_or(true),
+            parent: None,
+        };
+        let fingerprint = fingerprint(name.as_str(), &options, &args);
+        let id = self.id.unwrap_or_else(uuid::Uuid::now_v7);
+        Ok(SendPayload {
+            name: name.to_string(),
+            kind: entry.kind,
+            task: NewTask { id, args, fingerprint },
+            options,
+            key: self.key.clone(),
+        })
+    }
+
+    /// Checks one more set of arguments for the same command.
+    async fn checked(&self, command: SendPayload, args: &[u8]) -> Result<SendPayload, SendError> {
+        let name = TaskName::new(command.name.clone()).map_err(|e| invalid(e.to_string()))?;
+        let entry = self.client.inner.catalogue.task(&name, self.unpublished).await?;
+        self.client.inner.catalogue.validate(&name, entry, args).await?;
+        Ok(command)
+    }
+}
+
+/// Repeats a failed send with the same id.
+pub(super) async fn retry(
+    client: &Client,
+    error: &SendError,
+) -> Result<TaskHandle<serde_json::Value>, SendError> {
+    let payload = match &error.payload {
+        Some(payload) if error.code == SendErrorCode::EnqueueFailed => payload,
+        _ => return Err(invalid(format!("a send that failed with {} is not repeated", error.code))),
+    };
+    let id = commit(client, payload, true).await?;
+    client.inner.doorbell.lanes(vec![payload.options.lane]);
+    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.clone())))
+}
+
+async fn commit(client: &Client, command: &SendPayload, again: bool) -> Result<TaskId, SendError> {
+    let store = &client.inner.store;
+    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
+    if command.key.is_some() {
+        let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
+        let id = write(&mut tx, command, window_seconds(client), true).await?;
+        tx.commit().await.map_err(|e| failed(e.into()))?;
+        return Ok(id);
+    }
+    let tasks = std::slice::from_ref(&command.task);
+    let new = if again {
+        store.insert_again(&command.options, tasks).await
+    } else {
+        store.insert(&command.options, tasks).await
+    };
+    if new.map_err(failed)?.is_empty() {
+        // The id was there: the same command is a success, whatever became of it since.
+        let stored = store.fingerprint(command.task.id).await.map_err(failed)?;
+        if stored != Some(command.task.fingerprint) {
+            let message = format!("the id {} belongs to another command", command.task.id);
+            return Err(SendError::refused(SendErrorCode::PayloadMismatch, message).with_payload(command.clone()));
+        }
+    }
+    Ok(command.task.id)
+}
+
+/// Inserts a command through this connection, taking its key first.
+async fn write(
+    conn: &mut sqlx::PgConnection,
+    command: &SendPayload,
+    window_seconds: i32,
+    durable: bool,
+) -> Result<TaskId, SendError> {
+    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
+    let NewTask { id, fingerprint, .. } = command.task;
+    if let Some(key) = &command.key {
+        let taken = crate::store::take_key(conn, command.kind, key, id, fingerprint, window_seconds).await;
+        match taken.map_err(failed)? {
+            KeyOutcome::Taken => {}
+            KeyOutcome::Same(id) => return Ok(id),
+            KeyOutcome::Other(holder) => {
+                let message = format!(
+                    "the key {key:?} was used for another command, task {holder}; use another key or send the same"
+                );
+                let mut error = SendError::refused(SendErrorCode::KeyConflict, message);
+                error.task_id = Some(holder);
+                return Err(error);
+            }
+        }
+    }
+    let tasks = std::slice::from_ref(&command.task);
+    crate::store::insert(conn, &command.options, tasks, durable).await.map_err(failed)?;
+    Ok(id)
+}
+
+fn encode<A: ?Sized + Serialize>(client: &Client, args: &A) -> Result<Vec<u8>, SendError> {
+    let args = serde_json::to_vec(args).map_err(|e| invalid(format!("the arguments cannot be JSON: {e}")))?;
+    let max = client.inner.settings.args_bytes_max;
+    if args.len() > max {
+        let message = format!(
+            "the arguments are {} bytes of JSON, the limit is {max}; send a reference to large data instead",
+            args.len()
+        );
+        return Err(SendError::refused(SendErrorCode::PayloadTooLarge, message));
+    }
+    if args.len() > ARGS_BYTES_WARN {
+        tracing::warn!(bytes = args.len(), "large arguments; consider sending a reference to the data");
+    }
+    Ok(args)
+}
+
+fn invalid(message: impl Into<String>) -> SendError {
+    SendError::refused(SendErrorCode::ValidationFailed, message)
+}
+
+fn window_seconds(client: &Client) -> i32 {
+    i32::try_from(client.inner.settings.key_window.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// Of everything that makes one command another.
+fn fingerprint(name: &str, options: &SendOptions, args: &[u8]) -> i64 {
+    let mut hash = Sha256::new();
+    let text = format!("{name}\0{options:?}\0");
+    hash.update(text.as_bytes());
+    hash.update(args);
+    let digest: [u8; 32] = hash.finalize().into();
+    i64::from_be_bytes([
+        digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
+    ])
+}

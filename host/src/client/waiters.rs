@@ -1,0 +1,193 @@
+//! Everybody in this process who waits for a task.
+//!
+//! One task per client listens and polls for all of them: one connection that listens, and one query a
+//! poll for however many ids. It starts with the first waiter and sleeps while there is none. A waiter
+//! registers before it reads its row, so nothing that happens after the read is missed; a lost
+//! notification is made good by the poll.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use crate::store::{Connect, Listener, Look, Store, Wake, channel};
+use crate::task::TaskId;
+
+/// Between polls while nothing happens: two queries a second, however many wait.
+const POLL_MAX: Duration = Duration::from_millis(500);
+/// Between the first polls after something happened, where there is no listening.
+const POLL_MIN: Duration = Duration::from_millis(10);
+/// Ids in one query.
+const LOOK_MAX: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Waiters {
+    shared: Arc<Shared>,
+    /// Taken by the task when it starts.
+    start: Mutex<Option<Start>>,
+}
+
+#[derive(Debug)]
+struct Start {
+    store: Store,
+    listen: Option<Connect>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>>,
+    /// Somebody began to wait.
+    registered: Notify,
+    next: std::sync::atomic::AtomicU64,
+}
+
+/// One wait; it ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    shared: Arc<Shared>,
+    id: TaskId,
+    number: u64,
+    done: oneshot::Receiver<Look>,
+}
+
+impl Waiters {
+    pub(super) fn new(store: Store, listen: Option<Connect>) -> Self {
+        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, listen })) }
+    }
+
+    /// Begins to wait for a task to become final. Must be called inside a tokio runtime.
+    pub(super) fn register(&self, id: TaskId) -> Waiting {
+        let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Start { store, listen }) = start {
+            // A weak reference: the task ends with the client.
+            let shared = Arc::downgrade(&self.shared);
+            tokio::spawn(async move { watch(shared, store, listen).await });
+        }
+        let (tell, done) = oneshot::channel();
+        let number = self.shared.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.lock().entry(id).or_default().push((number, tell));
+        self.shared.registered.notify_one();
+        Waiting { shared: self.shared.clone(), id, number, done }
+    }
+}
+
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        self.shared.registered.notify_one();
+    }
+}
+
+impl Waiting {
+    /// The task as it was when it became final. Cancel-safe.
+    pub(super) async fn done(&mut self) -> Look {
+        match (&mut self.done).await {
+            Ok(look) => look,
+            // The sender lives in the map as long as this waiter does.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.lock();
+        if let Some(some) = waiting.get_mut(&self.id) {
+            some.retain(|(number, _)| *number != self.number);
+            if some.is_empty() {
+                waiting.remove(&self.id);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ids(&self) -> Vec<TaskId> {
+        self.lock().keys().copied().collect()
+    }
+
+    fn waited_for(&self, ids: Vec<TaskId>) -> Vec<TaskId> {
+        let waiting = self.lock();
+        ids.into_iter().filter(|id| waiting.contains_key(id)).collect()
+    }
+
+    fn tell(&self, look: Look) {
+        let waiters = self.lock().remove(&look.id).unwrap_or_default();
+        for (_, waiter) in waiters {
+            let _gone = waiter.send(look.clone());
+        }
+    }
+}
+
+async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Connect>) {
+    let mut listener = listen.map(|connect| Listener::new(connect, vec![channel::DONE]));
+    let mut pause = POLL_MIN;
+    let mut last_poll = Instant::now();
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        let ids = match sleep_or_hear(&strong, listener.as_mut(), last_poll + pause).await {
+            Heard::Registered => {
+                // Whoever registered reads for itself; polls come closer for a while where nobody rings.
+                pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };
+                if Arc::strong_count(&strong) == 1 {
+                    return;
+                }
+                continue;
+            }
+            Heard::Wake(Wake::Done(ids)) => strong.waited_for(ids),
+            Heard::Wake(_) => strong.ids(),
+            Heard::Poll => {
+                last_poll = Instant::now();
+                pause = (pause * 2).min(POLL_MAX);
+                strong.ids()
+            }
+        };
+        for some in ids.chunks(LOOK_MAX) {
+            match store.look(some).await {
+                Ok(looks) => {
+                    for look in looks.into_iter().filter(|look| look.status.is_final()) {
+                        pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };
+                        strong.tell(look);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "waiting goes on; the next poll asks again");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+enum Heard {
+    Registered,
+    Wake(Wake),
+    Poll,
+}
+
+async fn sleep_or_hear(shared: &Shared, listener: Option<&mut Listener>, poll_at: Instant) -> Heard {
+    let nobody = shared.lock().is_empty();
+    let poll = async {
+        match nobody {
+            true => std::future::pending().await,
+            false => tokio::time::sleep_until(poll_at).await,
+        }
+    };
+    let wake = async {
+        match listener {
+            Some(listener) => listener.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        wake = wake => Heard::Wake(wake),
+        () = shared.registered.notified() => Heard::Registered,
+        () = poll => Heard::Poll,
+    }
+}

@@ -1,0 +1,232 @@
+//! The claimer: free slots first, then as many tasks.
+//!
+//! For each lane it keeps a mark, the highest position it has claimed, and looks behind it alone: what lies
+//! before is claimed, finished or dead, and walking over it again at every claim would cost more the longer
+//! a vacuum is held up. What turns up before the mark all the same (a sender that committed late, a task
+//! that was given back) is found by a sweep from the lane's start: after every poll that saw the lane wait,
+//! after a lost notification, and after every change of what is served.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError};
+
+use super::attempt;
+use super::offers::Served;
+use super::shift::Shift;
+
+/// The largest claim. Larger ones gain nothing and hold their locks longer.
+const CLAIM_MAX: usize = 256;
+/// Verdicts that wait to be written, for each slot, before claiming pauses.
+const BACKLOG_PER_SLOT: usize = 4;
+
+/// Lanes to look into.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    lanes: Mutex<Wanted>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// From the mark on.
+    onwards: BTreeSet<Lane>,
+    /// From the start.
+    sweep: BTreeSet<Lane>,
+}
+
+impl Hints {
+    /// These lanes got tasks.
+    pub(super) fn wake(&self, lanes: impl IntoIterator<Item = Lane>) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).onwards.extend(lanes);
+        self.changed.notify_one();
+    }
+
+    /// These lanes may hold tasks before the mark.
+    pub(super) fn sweep(&self, lanes: impl IntoIterator<Item = Lane>) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).sweep.extend(lanes);
+        self.changed.notify_one();
+    }
+
+    fn take(&self) -> Wanted {
+        std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put_back(&self, wanted: Wanted) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.onwards.extend(wanted.onwards);
+        lanes.sweep.extend(wanted.sweep);
+        drop(lanes);
+        self.changed.notify_one();
+    }
+}
+
+/// Claims until the host drains or the session is over.
+pub(super) async fn claim_until_drained(shift: Arc<Shift>) {
+    let stop = shift.shared().draining.clone();
+    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0 };
+    loop {
+        let ready = async {
+            shift.hints.changed.notified().await;
+            wait_for_room(&shift).await;
+            take_slots(&shift).await
+        };
+        let slots = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = shift.over.cancelled() => return,
+            slots = ready => slots,
+        };
+        // Not within the select: a claim that was begun is seen through.
+        if claimer.claim(&shift, slots).await == Going::Over {
+            shift.over.cancel();
+            return;
+        }
+    }
+}
+
+/// Waits while too many verdicts wait to be written: the database does not keep up, or is away.
+async fn wait_for_room(shift: &Shift) {
+    let most = shift.shared().config.slots * BACKLOG_PER_SLOT;
+    while shift.busy() > most {
+        shift.settled_some().notified().await;
+    }
+    // Without a lease nothing that is claimed could be started.
+    while !shift.lease().holds() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn take_slots(shift: &Shift) -> Vec<OwnedSemaphorePermit> {
+    let mut slots = Vec::new();
+    if let Ok(first) = shift.slots().clone().acquire_owned().await {
+        slots.push(first);
+    }
+    while slots.len() < CLAIM_MAX
+        && let Ok(more) = shift.slots().clone().try_acquire_owned()
+    {
+        slots.push(more);
+    }
+    slots
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Going {
+    On,
+    Over,
+}
+
+struct Claimer {
+    conn: Option<PgConnection>,
+    marks: HashMap<Lane, i64>,
+    /// Of the newest claim; never used twice in a session.
+    number: i64,
+    /// Which lane of equals comes first; it moves on, so that none waits behind a neighbour's backlog.
+    turn: usize,
+}
+
+impl Claimer {
+    async fn claim(&mut self, shift: &Arc<Shift>, mut slots: Vec<OwnedSemaphorePermit>) -> Going {
+        let served = shift.served();
+        let wanted = shift.hints.take();
+        let marks = self.places(&served, &wanted);
+        if marks.is_empty() {
+            return Going::On;
+        }
+        let mut more = false;
+        let claimed = match self.ask(shift, &served, &marks, slots.len()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "a claim failed; making sure what became of it");
+                more = true;
+                match self.adopt(shift, &served).await {
+                    Some(adopted) => adopted,
+                    None => return Going::Over,
+                }
+            }
+        };
+        if more || claimed.len() >= slots.len() {
+            // There may be more where these came from.
+            shift.hints.put_back(wanted);
+        }
+        for Claimed { claim, lane, pos } in claimed {
+            let mark = self.marks.entry(lane).or_default();
+            *mark = (*mark).max(pos);
+            let slot = match slots.pop() {
+                Some(slot) => slot,
+                // More were adopted than there are free slots: they wait for one, holding their claim.
+                None => match shift.slots().clone().acquire_owned().await {
+                    Ok(slot) => slot,
+                    Err(_) => return Going::Over,
+                },
+            };
+            if let Some(task) = served.lane(lane) {
+                attempt::start(shift, claim, task.clone(), slot);
+            }
+        }
+        Going::On
+    }
+
+    /// Where to look: the wanted lanes that are served, first priority first, equals taking turns.
+    fn places(&mut self, served: &Served, wanted: &Wanted) -> Vec<Mark> {
+        let wants = |lane: &Lane| wanted.onwards.contains(lane) || wanted.sweep.contains(lane);
+        let mut marks: Vec<(i16, Mark)> = Vec::new();
+        for &(priority, lane) in &served.order {
+            if wants(&lane) {
+                let after = if wanted.sweep.contains(&lane) { 0 } else { self.marks.get(&lane).copied().unwrap_or(0) };
+                marks.push((priority, Mark { lane, after }));
+            }
+        }
+        self.turn = self.turn.wrapping_add(1);
+        for equals in marks.chunk_by_mut(|a, b| a.0 == b.0) {
+            let turn = self.turn % equals.len();
+            equals.rotate_left(turn);
+        }
+        marks.into_iter().map(|(_, mark)| mark).collect()
+    }
+
+    async fn ask(
+        &mut self,
+        shift: &Shift,
+        served: &Served,
+        marks: &[Mark],
+        limit: usize,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => crate::store::conn(&shift.shared().connect, Role::Hot).await?,
+        };
+        self.number += 1;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
+        let claimed = crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
+        // Only a connection whose answer arrived is used again.
+        self.conn = Some(conn);
+        Ok(claimed)
+    }
+
+    /// After an unknown answer: fences the claim off, and takes over what it had brought. `None`: the
+    /// session is dead.
+    async fn adopt(&mut self, shift: &Shift, served: &Served) -> Option<Vec<Claimed>> {
+        let lost = self.number;
+        self.number += 1;
+        let mut pause = Duration::from_millis(50);
+        while !shift.over.is_cancelled() {
+            let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
+            let answer = async {
+                let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
+                crate::store::fence(&mut conn, shift.session(), lost, self.number, name).await
+            };
+            match answer.await {
+                Ok(adopted) => return adopted,
+                Err(error) => tracing::debug!(%error, "the database is away; asking again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+        None
+    }
+}

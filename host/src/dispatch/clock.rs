@@ -1,0 +1,91 @@
+//! The two clocks of a host: one that counts suspend, for its lease, and the database's as well as it is
+//! known from here.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Microseconds since boot, time spent suspended included: a host that slept knows that it did.
+pub(super) fn since_boot_us() -> i64 {
+    let now = clock_gettime(ClockId::Boottime);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
+}
+
+/// How long this host may trust its claims.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// When the last confirmed beat was *sent*.
+    confirmed_us: AtomicI64,
+    trust_us: i64,
+}
+
+impl Lease {
+    /// Begins at `sent_us`, when the joining statement was sent. A fifth of the lease is kept back: what is
+    /// started within the rest has ended before a judge can call it lost.
+    pub(super) fn begin(length: Duration, sent_us: i64) -> Self {
+        let length_us = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        Self { confirmed_us: AtomicI64::new(sent_us), trust_us: length_us - length_us / 5 }
+    }
+
+    /// A beat that was sent at `sent_us` arrived.
+    pub(super) fn confirm(&self, sent_us: i64) {
+        self.confirmed_us.fetch_max(sent_us, Ordering::AcqRel);
+    }
+
+    /// Whether claims may still be acted on.
+    pub(super) fn holds(&self) -> bool {
+        self.left() > Duration::ZERO
+    }
+
+    /// How long they may be.
+    pub(super) fn left(&self) -> Duration {
+        let ends = self.confirmed_us.load(Ordering::Acquire) + self.trust_us;
+        Duration::from_micros(u64::try_from(ends - since_boot_us()).unwrap_or(0))
+    }
+}
+
+/// The database's clock, from its last answer.
+#[derive(Debug)]
+pub(super) struct DatabaseClock {
+    ahead_us: AtomicI64,
+}
+
+impl DatabaseClock {
+    pub(super) fn new(now_us: i64) -> Self {
+        Self { ahead_us: AtomicI64::new(now_us - since_boot_us()) }
+    }
+
+    /// The database said `now_us` just now.
+    pub(super) fn set(&self, now_us: i64) {
+        self.ahead_us.store(now_us - since_boot_us(), Ordering::Release);
+    }
+
+    /// Microseconds since 1970.
+    pub(super) fn now_us(&self) -> i64 {
+        since_boot_us() + self.ahead_us.load(Ordering::Acquire)
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.now_us()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_runs_from_the_sending_of_the_beat_and_ends_early() {
+        let now = since_boot_us();
+        let lease = Lease::begin(Duration::from_secs(10), now);
+        assert!(lease.left() <= Duration::from_secs(8) && lease.left() > Duration::from_secs(7));
+        let old = Lease::begin(Duration::from_secs(10), now - 8_000_001);
+        assert!(!old.holds(), "the last fifth is not trusted");
+        old.confirm(now);
+        assert!(old.holds());
+        old.confirm(now - 9_000_000);
+        assert!(old.holds(), "a late answer to an old beat takes nothing back");
+    }
+}

@@ -1,0 +1,230 @@
+//! A host at work: claims tasks, runs their attempts, settles what came of them.
+//!
+//! A [`Host`] lives through shifts. A shift ([`shift`]) is one session in the database: from the row it
+//! joins with to the row's end. In it work, side by side:
+//!
+//! 1. [`claims`]: takes free slots first, then claims as many tasks, and starts their attempts.
+//! 2. [`attempt`]: one claim, from its start to its verdict, on the sandbox's threads.
+//! 3. [`settles`]: writes verdicts, as many as there are at once.
+//! 4. [`pulse`]: beats, polls, promotes, expires, judges other hosts and takes over from the dead.
+//! 5. [`offers`]: publishes what the plugin directory holds.
+//!
+//! No transaction and no pooled connection is held while guest code runs: claims are over before the
+//! attempt starts, and settles begin after it ended. If this host is declared dead, its shift ends: its
+//! attempts are interrupted, nothing it still holds can be written, and a new shift begins.
+
+mod attempt;
+mod claims;
+mod clock;
+mod offers;
+mod pulse;
+mod settles;
+mod shift;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::sandbox::{Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
+use crate::store::{Connect, Doorbell, StoreError};
+use crate::task::Session;
+
+use shift::{Ended, Shift};
+
+/// How a host works.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// The database.
+    pub database_url: String,
+    /// The plugin directory; it is watched.
+    pub plugins: PathBuf,
+    /// Attempts at once.
+    pub slots: usize,
+    /// The queues it serves; `None` is all.
+    pub queues: Option<Vec<String>>,
+    /// How long it may be silent before other hosts take its tasks.
+    pub lease: Duration,
+    /// How long a cancelled attempt may go on by itself before it is interrupted.
+    pub cancel_grace: Duration,
+    /// Whether it listens for wakes; without, it polls.
+    pub listen: bool,
+    /// Threads that run wasm; `None` is one for each core.
+    pub wasm_threads: Option<usize>,
+    /// Where compiled code is kept.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl HostConfig {
+    /// The usual settings.
+    #[must_use]
+    pub fn new(database_url: impl Into<String>, plugins: impl Into<PathBuf>) -> Self {
+        Self {
+            database_url: database_url.into(),
+            plugins: plugins.into(),
+            slots: 256,
+            queues: None,
+            lease: Duration::from_secs(15),
+            cancel_grace: Duration::from_secs(2),
+            listen: true,
+            wasm_threads: None,
+            cache_dir: None,
+        }
+    }
+}
+
+/// Why a host could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The sandbox or the plugin directory.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a host stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Attempts that were interrupted at the end of the grace period and given back.
+    pub interrupted: usize,
+}
+
+/// What all shifts of a host share.
+struct Shared {
+    config: HostConfig,
+    connect: Connect,
+    sandbox: Arc<Sandbox>,
+    registry: Registry,
+    doorbell: Doorbell,
+    /// Set once: no more claims.
+    draining: CancellationToken,
+    /// Set once: interrupt what still runs.
+    hurry: CancellationToken,
+}
+
+/// A running host. Dropping it without [`Host::drain`] leaves its tasks to the other hosts, once its lease
+/// is over.
+pub struct Host {
+    shared: Arc<Shared>,
+    session: watch::Receiver<Option<Session>>,
+    running: watch::Receiver<usize>,
+    life: JoinHandle<usize>,
+}
+
+impl Host {
+    /// Starts a host: brings the schema up to date, loads the plugins, joins, and serves. When it returns,
+    /// the host claims.
+    ///
+    /// # Errors
+    /// [`HostError`]. A plugin that cannot be loaded is none: see [`Host::loaded`].
+    pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+        let connect = Connect::parse(&config.database_url)?;
+        crate::store::migrate(&connect).await?;
+        let threads = config.wasm_threads.unwrap_or_else(|| SandboxConfig::default().threads);
+        let sandbox = Sandbox::start(SandboxConfig {
+            slots: config.slots,
+            threads,
+            cache_dir: config.cache_dir.clone(),
+            ..SandboxConfig::default()
+        })?;
+        let registry = Registry::open(sandbox.clone(), config.plugins.clone()).await?;
+        let shared = Arc::new(Shared {
+            doorbell: Doorbell::start(connect.clone()),
+            config,
+            connect,
+            sandbox,
+            registry,
+            draining: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+        });
+        let (tell_session, session) = watch::channel(None);
+        let (tell_running, running) = watch::channel(0);
+        let first = Shift::join(shared.clone()).await?;
+        tell_session.send_replace(Some(first.session()));
+        let life = tokio::spawn(live(shared.clone(), first, tell_session, tell_running));
+        Ok(Self { shared, session, running, life })
+    }
+
+    /// The plugins it has loaded, and the files it could not load.
+    #[must_use]
+    pub fn loaded(&self) -> Arc<Loaded> {
+        self.shared.registry.current()
+    }
+
+    /// The session it works in now; `None` between two shifts.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        *self.session.borrow()
+    }
+
+    /// Changes when files of the plugin directory were loaded or unloaded.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.registry.changes()
+    }
+
+    /// How many attempts it runs; a hint.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        *self.running.borrow()
+    }
+
+    /// Stops claiming, lets attempts finish for `grace`, then interrupts them and gives them back. When it
+    /// returns, the host holds nothing and has left.
+    ///
+    /// Not cancel-safe: dropped, the host goes on draining in the background.
+    pub async fn drain(self, grace: Duration) -> Drained {
+        self.shared.draining.cancel();
+        let mut life = self.life;
+        let interrupted = match tokio::time::timeout(grace, &mut life).await {
+            Ok(done) => done.unwrap_or_default(),
+            Err(_) => {
+                self.shared.hurry.cancel();
+                life.await.unwrap_or_default()
+            }
+        };
+        self.shared.doorbell.flush().await;
+        Drained { interrupted }
+    }
+}
+
+/// Shift after shift, until it is drained. Returns how many attempts the last one interrupted.
+async fn live(
+    shared: Arc<Shared>,
+    first: Arc<Shift>,
+    session: watch::Sender<Option<Session>>,
+    running: watch::Sender<usize>,
+) -> usize {
+    let mut shift = first;
+    loop {
+        match shift.work(&running).await {
+            Ended::Drained { interrupted } => return interrupted,
+            Ended::Lost => tracing::warn!(
+                session = %shift.session(),
+                "this host was declared dead, or could not beat for a whole lease; it starts over"
+            ),
+        }
+        session.send_replace(None);
+        let mut pause = Duration::from_millis(200);
+        shift = loop {
+            if shared.draining.is_cancelled() {
+                return 0;
+            }
+            match Shift::join(shared.clone()).await {
+                Ok(shift) => break shift,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot join; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        };
+        session.send_replace(Some(shift.session()));
+    }
+}

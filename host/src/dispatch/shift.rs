@@ -1,0 +1,271 @@
+//! One session of a host: from joining to the end of its row.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::sandbox::Sandbox;
+use crate::store::{HostRow, Lane, PgPool, Role, Settle, StoreError};
+use crate::task::{Session, TaskId};
+
+use super::attempt::{ProgressRow, Running};
+use super::clock::{DatabaseClock, Lease, since_boot_us};
+use super::offers::Served;
+use super::{Shared, claims, offers, pulse, settles};
+
+/// Why a shift ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The host was asked to stop, and holds nothing any more.
+    Drained {
+        /// Attempts that had to be interrupted.
+        interrupted: usize,
+    },
+    /// The session was declared dead, or has to be taken for dead.
+    Lost,
+}
+
+/// What the tasks of a shift share.
+pub(super) struct Shift {
+    shared: Arc<Shared>,
+    session: Session,
+    pool: PgPool,
+    lease: Lease,
+    clock: DatabaseClock,
+    served: ArcSwap<Served>,
+    slots: Arc<Semaphore>,
+    running: Mutex<HashMap<TaskId, Running>>,
+    /// A running attempt was settled.
+    settled: Notify,
+    finished: mpsc::UnboundedSender<Settle>,
+    to_settle: Mutex<Option<mpsc::UnboundedReceiver<Settle>>>,
+    /// Lanes to look into, for the claimer.
+    pub(super) hints: claims::Hints,
+    /// The next poll is wanted now.
+    pub(super) poll_now: Notify,
+    /// The session is over; whoever still works for it stops.
+    pub(super) over: CancellationToken,
+}
+
+/// Connections for what is not the hot loop: looking up lanes.
+const POOL_MAX: u32 = 2;
+
+impl Shift {
+    /// Joins under a new session and publishes what the directory holds.
+    pub(super) async fn join(shared: Arc<Shared>) -> Result<Arc<Self>, StoreError> {
+        let config = &shared.config;
+        let session = Session(fastrand::i64(1..i64::MAX));
+        let mut conn = crate::store::conn(&shared.connect, Role::Hot).await?;
+        let row = HostRow {
+            session,
+            pid: i32::try_from(std::process::id()).unwrap_or_default(),
+            lease_ms: i32::try_from(config.lease.as_millis()).unwrap_or(i32::MAX),
+            slots: i32::try_from(config.slots).unwrap_or(i32::MAX),
+            hostname: hostname(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            queues: config.queues.clone(),
+        };
+        let sent_us = since_boot_us();
+        let now_us = crate::store::join(&mut conn, &row).await?;
+        let (finished, to_settle) = mpsc::unbounded_channel();
+        let shift = Arc::new(Self {
+            session,
+            pool: crate::store::pool(&shared.connect, POOL_MAX).await?,
+            lease: Lease::begin(config.lease, sent_us),
+            clock: DatabaseClock::new(now_us),
+            served: ArcSwap::default(),
+            slots: Arc::new(Semaphore::new(config.slots)),
+            running: Mutex::default(),
+            settled: Notify::new(),
+            finished,
+            to_settle: Mutex::new(Some(to_settle)),
+            hints: claims::Hints::default(),
+            poll_now: Notify::new(),
+            over: CancellationToken::new(),
+            shared,
+        });
+        offers::publish(&shift, &mut conn).await?;
+        offers::find_lanes(&shift, 0).await?;
+        Ok(shift)
+    }
+
+    /// Works until the host is drained or the session is lost.
+    pub(super) async fn work(self: &Arc<Self>, running: &watch::Sender<usize>) -> Ended {
+        let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(to_settle) = to_settle else { return Ended::Lost };
+        let claiming = tokio::spawn(claims::claim_until_drained(self.clone()));
+        let settling = tokio::spawn(settles::settle_until_over(self.clone(), to_settle));
+        let pulse = tokio::spawn(pulse::beat_until_over(self.clone()));
+        let polls = tokio::spawn(pulse::poll_until_over(self.clone()));
+        let wakes = tokio::spawn(pulse::listen_until_over(self.clone()));
+
+        let ended = tokio::select! {
+            () = self.over.cancelled() => Ended::Lost,
+            interrupted = self.drained(running) => Ended::Drained { interrupted },
+        };
+        if ended == Ended::Lost {
+            self.interrupt_all("the host lost its lease");
+        }
+        // A claim under way is waited for: what it brings has to be given back, or would wait for the lease.
+        let _ended = claiming.await;
+        if let Ended::Drained { .. } = ended {
+            self.interrupt_all("the host is shutting down");
+            self.idle().await;
+            if let Err(error) = self.leave().await {
+                tracing::warn!(%error, "could not sign off; other hosts will notice");
+            }
+        }
+        self.over.cancel();
+        for task in [settling, pulse, polls, wakes] {
+            let _ended = task.await;
+        }
+        self.pool.close().await;
+        ended
+    }
+
+    /// Waits for the host to be drained: nothing is claimed any more and nothing runs. Returns how many
+    /// attempts had to be interrupted.
+    async fn drained(&self, running: &watch::Sender<usize>) -> usize {
+        self.shared.draining.cancelled().await;
+        let watch = async {
+            loop {
+                running.send_replace(self.lock().len());
+                if self.lock().is_empty() {
+                    return 0;
+                }
+                self.settled.notified().await;
+            }
+        };
+        tokio::select! {
+            none = watch => none,
+            () = self.shared.hurry.cancelled() => self.interrupt_all("the host is shutting down"),
+        }
+    }
+
+    /// Waits until everything that runs has been settled.
+    async fn idle(&self) {
+        while !self.lock().is_empty() {
+            tokio::select! {
+                () = self.settled.notified() => {}
+                () = self.over.cancelled() => return,
+            }
+        }
+    }
+
+    async fn leave(&self) -> Result<(), StoreError> {
+        let mut conn = crate::store::conn(&self.shared.connect, Role::Hot).await?;
+        crate::store::leave(&mut conn, self.session).await
+    }
+
+    /// Interrupts every attempt; returns how many were running.
+    pub(super) fn interrupt_all(&self, reason: &str) -> usize {
+        let running = self.lock();
+        for attempt in running.values() {
+            attempt.stop.interrupt(reason);
+        }
+        running.len()
+    }
+
+    /// Enters an attempt among the running; `false` if its task is among them already.
+    pub(super) fn begin(&self, id: TaskId, attempt: Running) -> bool {
+        match self.lock().entry(id) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(attempt);
+                true
+            }
+        }
+    }
+
+    /// Hands a verdict over to be written.
+    pub(super) fn finish(&self, settle: Settle) {
+        let _over = self.finished.send(settle);
+    }
+
+    /// A verdict was written, or can never be: the attempt is no longer this host's.
+    pub(super) fn end(&self, id: TaskId, claim: i64) {
+        let mut running = self.lock();
+        if running.get(&id).is_some_and(|attempt| attempt.claim == claim) {
+            running.remove(&id);
+        }
+        drop(running);
+        self.settled.notify_one();
+    }
+
+    /// Asks the attempts of these tasks to end, as cancelled.
+    pub(super) fn cancel(&self, tasks: &[TaskId]) {
+        let running = self.lock();
+        for attempt in tasks.iter().filter_map(|id| running.get(id)) {
+            attempt.stop.cancel(self.shared.config.cancel_grace);
+        }
+    }
+
+    /// What running attempts reported since the last call.
+    pub(super) fn progress(&self) -> Vec<ProgressRow> {
+        let running = self.lock();
+        let reported = running.iter().filter_map(|(id, attempt)| {
+            let (fraction, note) = attempt.progress.as_ref()?.take()?;
+            Some((*id, attempt.claim, fraction, note))
+        });
+        reported.collect()
+    }
+
+    /// Attempts that run or wait to be settled.
+    pub(super) fn busy(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Changes what is served. The claimer looks into every lane again.
+    pub(super) fn serve(&self, served: Served) {
+        let lanes: Vec<Lane> = served.order.iter().map(|(_, lane)| *lane).collect();
+        self.served.store(Arc::new(served));
+        self.hints.sweep(lanes);
+    }
+
+    pub(super) fn served(&self) -> Arc<Served> {
+        self.served.load_full()
+    }
+
+    pub(super) fn session(&self) -> Session {
+        self.session
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn sandbox(&self) -> &Arc<Sandbox> {
+        &self.shared.sandbox
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    pub(super) fn clock(&self) -> &DatabaseClock {
+        &self.clock
+    }
+
+    pub(super) fn slots(&self) -> &Arc<Semaphore> {
+        &self.slots
+    }
+
+    pub(super) fn settled_some(&self) -> &Notify {
+        &self.settled
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

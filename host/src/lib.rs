@@ -1,0 +1,34 @@
+//! hostler: a WebAssembly-plugin task host.
+//!
+//! A sender writes a row ([`Client::send`]); a host claims it, runs the task's body as a component in a
+//! sandbox of its own, and settles what came of it; the sender's [`TaskHandle`] gets the result. The trip
+//! of a task through these modules, and the walls between them, are drawn in `docs/ARCHITECTURE.md`.
+//!
+//! With `default-features = false, features = ["client"]` this crate is the host SDK alone: what a web
+//! server links in order to send tasks, without wasmtime.
+
+pub mod task;
+
+#[doc(hidden)]
+pub mod store;
+
+#[cfg(feature = "host")]
+#[doc(hidden)]
+pub mod sandbox;
+
+#[cfg(feature = "host")]
+#[doc(hidden)]
+pub mod dispatch;
+
+pub mod client;
+
+#[cfg(feature = "host")]
+#[doc(hidden)]
+pub mod embedded;
+
+#[cfg(feature = "host")]
+#[doc(hidden)]
+pub mod cli;
+
+pub use client::{Client, Include, SendError, SendErrorCode, TaskAttempt, TaskHandle, TaskInfo};
+pub use task::{AttemptOutcome, ErrorCode, Status, TaskError, TaskId};

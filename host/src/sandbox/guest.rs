@@ -1,0 +1,214 @@
+//! What a guest may call: WASI with nothing in it, and the contract's small interfaces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2};
+
+use super::bindings::{attempt, cancellation, log, progress};
+use super::journal::{Journal, Pipe, Stream};
+use super::limiter::Limiter;
+use super::meter::{CpuExceeded, Meter};
+use super::{HostCalls, Limits, Stop};
+use crate::task::TaskId;
+
+/// The longest note of a progress report, in bytes.
+const NOTE_BYTES_MAX: usize = 1 << 10;
+
+/// Every interface a component may import without a grant, up to the part of its version that matters.
+const LINKED: &[&str] = &[
+    "hostler:plugin/attempt@0.1",
+    "hostler:plugin/cancellation@0.1",
+    "hostler:plugin/log@0.1",
+    "hostler:plugin/progress@0.1",
+    "wasi:cli/environment@0.2",
+    "wasi:cli/exit@0.2",
+    "wasi:cli/stderr@0.2",
+    "wasi:cli/stdin@0.2",
+    "wasi:cli/stdout@0.2",
+    "wasi:cli/terminal-input@0.2",
+    "wasi:cli/terminal-output@0.2",
+    "wasi:cli/terminal-stderr@0.2",
+    "wasi:cli/terminal-stdin@0.2",
+    "wasi:cli/terminal-stdout@0.2",
+    "wasi:clocks/monotonic-clock@0.2",
+    "wasi:clocks/wall-clock@0.2",
+    "wasi:filesystem/preopens@0.2",
+    "wasi:filesystem/types@0.2",
+    "wasi:io/error@0.2",
+    "wasi:io/poll@0.2",
+    "wasi:io/streams@0.2",
+    "wasi:random/insecure-seed@0.2",
+    "wasi:random/insecure@0.2",
+    "wasi:random/random@0.2",
+];
+
+/// One attempt as its guest sees it: the data of a store.
+pub(super) struct Guest {
+    pub(super) limiter: Limiter,
+    pub(super) journal: Journal,
+    facts: Facts,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+/// What a guest may ask about its attempt.
+#[derive(Clone)]
+pub(super) struct Facts {
+    pub(super) id: TaskId,
+    pub(super) attempt: u32,
+    pub(super) retries: u32,
+    pub(super) previous_error: Option<String>,
+    pub(super) deadline: Instant,
+    pub(super) stop: Stop,
+    pub(super) host_calls: Option<Arc<dyn HostCalls>>,
+}
+
+/// A fresh store for one attempt, with every limit set.
+pub(super) fn store(engine: &Engine, facts: Facts, limits: &Limits, meter: &Arc<Meter>) -> Store<Guest> {
+    let journal = Journal::new(facts.id, facts.attempt, limits.log_bytes_max);
+    let pipe = |stream| Pipe { stream, journal: journal.clone() };
+    let wasi = WasiCtx::builder()
+        .stdout(pipe(Stream::Stdout))
+        .stderr(pipe(Stream::Stderr))
+        .max_random_size(1 << 20)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .build();
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(4096);
+    let mut store = Store::new(engine, Guest { limiter: Limiter::new(limits), journal, facts, wasi, table });
+    store.limiter(|guest| &mut guest.limiter);
+    store.set_hostcall_fuel(super::result::hostcall_fuel(limits));
+
+    let (meter, budget) = (Arc::clone(meter), Duration::from_millis(limits.cpu_ms_max));
+    store.epoch_deadline_callback(move |_| {
+        if meter.used_within() > budget {
+            return Err(CpuExceeded.into());
+        }
+        // Not `Yield`: that wakes itself at once, and tokio would poll this guest again before its neighbours.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    // Before instantiation, which runs the guest's start functions: an unset deadline traps at once.
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Links all of [`LINKED`] and nothing else; made once.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    use p2::bindings::{cli, filesystem, random};
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    // io, clocks, random and stdio: the smallest set that wasmtime-wasi links by one call. No sockets.
+    p2::add_to_linker_proxy_interfaces_async(l)?;
+    random::insecure::add_to_linker::<Guest, WasiRandom>(l, |g| g.wasi.random())?;
+    random::insecure_seed::add_to_linker::<Guest, WasiRandom>(l, |g| g.wasi.random())?;
+    cli::environment::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::exit::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_input::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_output::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_stdin::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_stdout::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    cli::terminal_stderr::add_to_linker::<Guest, WasiCli>(l, Guest::cli)?;
+    // std imports the file system whether it uses it or not; there is no directory in it.
+    filesystem::types::add_to_linker::<Guest, WasiFilesystem>(l, Guest::filesystem)?;
+    filesystem::preopens::add_to_linker::<Guest, WasiFilesystem>(l, Guest::filesystem)?;
+
+    attempt::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
+    log::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
+    progress::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
+    cancellation::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
+    Ok(linker)
+}
+
+/// Whether a plugin may import this interface without a grant.
+pub(super) fn is_linked(import: &str) -> bool {
+    let covers = |linked: &&str| {
+        import.strip_prefix(*linked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    LINKED.iter().any(covers)
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl attempt::Host for Guest {
+    fn id(&mut self) -> String {
+        self.facts.id.to_string()
+    }
+
+    fn number(&mut self) -> u32 {
+        self.facts.attempt
+    }
+
+    fn retries(&mut self) -> u32 {
+        self.facts.retries
+    }
+
+    fn remaining_ms(&mut self) -> u64 {
+        let left = self.facts.deadline.saturating_duration_since(Instant::now());
+        u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn previous_error(&mut self) -> Option<String> {
+        self.facts.previous_error.clone()
+    }
+}
+
+impl log::Host for Guest {
+    fn write(&mut self, level: log::Level, message: String) {
+        let level = match level {
+            log::Level::Trace => tracing::Level::TRACE,
+            log::Level::Debug => tracing::Level::DEBUG,
+            log::Level::Info => tracing::Level::INFO,
+            log::Level::Warn => tracing::Level::WARN,
+            log::Level::Error => tracing::Level::ERROR,
+        };
+        self.journal.log(level, &message);
+    }
+}
+
+impl progress::Host for Guest {
+    fn report(&mut self, fraction: f64, mut note: String) {
+        note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
+        if let Some(host) = self.facts.host_calls.as_ref().filter(|_| !fraction.is_nan()) {
+            host.progress(fraction.clamp(0.0, 1.0), &note);
+        }
+    }
+}
+
+impl cancellation::Host for Guest {
+    fn requested(&mut self) -> bool {
+        self.facts.stop.is_requested()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_linked;
+
+    #[test]
+    fn only_what_is_linked_is_said_to_be() {
+        for yes in ["wasi:io/poll@0.2.6", "wasi:io/poll@0.2", "hostler:plugin/log@0.1.0"] {
+            assert!(is_linked(yes), "{yes}");
+        }
+        for no in [
+            "wasi:io/poll@0.3.0",
+            "wasi:io/poll@0.20.0",
+            "wasi:io/polls@0.2.0",
+            "wasi:http/types@0.2.0",
+            "log",
+        ] {
+            assert!(!is_linked(no), "{no}");
+        }
+    }
+}

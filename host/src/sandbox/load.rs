@@ -1,0 +1,239 @@
+//! How a file becomes a plugin: checked, compiled, linked, and asked to describe itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Precompiled};
+
+use super::attempt::{Entry, enter};
+use super::bindings::{GUEST, GuestPre};
+use super::cache::Cache;
+use super::error::{Fault, PluginError, SandboxError, one_line, panic_text};
+use super::guest::{Facts, Guest, is_linked};
+use super::stop::after;
+use super::{Limits, Plugin, Sandbox, Stop};
+use crate::task::{Descriptor, Outcome, TaskId};
+
+/// The largest component, in bytes.
+pub(super) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// What `describe` may use: it runs code that nobody has vouched for yet.
+const DESCRIBE: Limits = Limits {
+    timeout_ms: 5_000,
+    cpu_ms_max: 1_000,
+    memory_bytes_max: 64 << 20,
+    table_elements_max: 20_000,
+    stack_bytes_max: 512 << 10,
+    args_bytes_max: 0,
+    result_bytes_max: 4 << 20,
+    log_bytes_max: 16 << 10,
+};
+
+impl Sandbox {
+    /// Checks and compiles a component and lets it describe itself. `stem` is the file's name without `.wasm`.
+    ///
+    /// One at a time is compiled, on a thread for blocking work; `describe` runs with the wasm, with no grants
+    /// and under small limits. Dropping the future is safe; a compilation under way goes on to its end.
+    ///
+    /// # Errors
+    /// [`PluginError`] says what to do about the file.
+    pub async fn load(&self, stem: &str, bytes: Vec<u8>) -> Result<Plugin, PluginError> {
+        self.load_inner(stem, bytes)
+            .await
+            .map_err(|fault| PluginError { file: format!("{stem}.wasm"), fault })
+    }
+
+    async fn load_inner(&self, stem: &str, bytes: Vec<u8>) -> Result<Plugin, Fault> {
+        check_shape(&bytes)?;
+        let permit = Arc::clone(&self.compiling).acquire_owned().await;
+        let permit = permit.map_err(|_| Fault::Host("the sandbox is closing".to_owned()))?;
+        let shop = Workshop {
+            engine: self.engine.clone(),
+            linker: Arc::clone(&self.linker),
+            cache: self.cache.clone(),
+            grants: format!("{stem}.toml"),
+        };
+        let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
+        let Built { digest, imports, pre } = match built {
+            Ok(built) => built?,
+            Err(join) if join.is_panic() => {
+                return Err(Fault::CompilerPanicked(panic_text(&*join.into_panic())));
+            }
+            Err(_) => return Err(Fault::Host("the sandbox is closing".to_owned())),
+        };
+        let descriptor = self.describe(&pre).await?;
+        let expected = stem.replace('-', "_");
+        if descriptor.name != expected {
+            return Err(Fault::OtherName { declared: descriptor.name, expected });
+        }
+        Ok(Plugin::new(pre, digest, descriptor, imports))
+    }
+
+    async fn describe(&self, pre: &GuestPre<Guest>) -> Result<Descriptor, Fault> {
+        let (engine, pre) = (self.engine.clone(), pre.clone());
+        let limits = DESCRIBE.within(&self.ceiling);
+        let run = self.spawn(async move {
+            let facts = Facts {
+                id: TaskId::nil(),
+                attempt: 0,
+                retries: 0,
+                previous_error: None,
+                deadline: after(Instant::now(), Duration::from_millis(limits.timeout_ms)),
+                stop: Stop::new(),
+                host_calls: None,
+            };
+            enter(&engine, &pre, facts, &limits, Entry::Describe).await
+        });
+        let report = match run.await {
+            Ok(Ok(report)) => report,
+            Ok(Err(full @ SandboxError::Full(_))) => return Err(Fault::Host(full.to_string())),
+            // It fails at every attempt as well, so it is the plugin's fault, not the hour's.
+            Ok(Err(error)) => return Err(Fault::Describe(error.to_string())),
+            Err(_) => return Err(Fault::Host("the sandbox is closing".to_owned())),
+        };
+        Err(Fault::Describe(match report.outcome {
+            Outcome::Returned(json) => return Ok(Descriptor::parse(&json)?),
+            Outcome::Trapped(reason) => format!("it trapped: {reason}"),
+            Outcome::OutOfTime(ms) => format!("it did not return within {ms} ms"),
+            Outcome::OutOfCpu(ms) => format!("it used more than {ms} ms of CPU time"),
+            Outcome::OutOfMemory(bytes) => format!("it asked for more than {bytes} bytes of memory"),
+            Outcome::OutputTooLarge(bytes) => format!("it returned more than {bytes} bytes"),
+            Outcome::BadResult(reason) => format!("it returned no JSON: {reason}"),
+            other => format!("{other:?}"),
+        }))
+    }
+}
+
+/// What a compilation needs, on its own thread.
+struct Workshop {
+    engine: Engine,
+    linker: Arc<Linker<Guest>>,
+    cache: Option<Arc<Cache>>,
+    /// Where the plugin's grants would stand.
+    grants: String,
+}
+
+struct Built {
+    digest: String,
+    imports: Vec<String>,
+    pre: GuestPre<Guest>,
+}
+
+impl Workshop {
+    fn build(&self, bytes: &[u8], _one_at_a_time: OwnedSemaphorePermit) -> Result<Built, Fault> {
+        let digest = digest(bytes);
+        let invalid = |error: wasmtime::Error| Fault::Invalid(one_line(&error));
+        let component = match &self.cache {
+            Some(cache) => cache.load_or_compile(&self.engine, &digest, bytes),
+            None => Component::from_binary(&self.engine, bytes),
+        }
+        .map_err(invalid)?;
+
+        let ty = component.component_type();
+        let imports: Vec<String> = ty.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        if component.get_export_index(None, GUEST).is_none() {
+            let guest =
+                |name: &&str| *name == "hostler:plugin/guest" || name.starts_with("hostler:plugin/guest@");
+            let other = ty.exports(&self.engine).map(|(name, _)| name).find(guest);
+            return Err(
+                other.map_or(Fault::NoGuest, |found| Fault::OtherContract { found: found.to_owned() })
+            );
+        }
+        // By grant, so that the same advice is not given for each of a package's interfaces.
+        let mut missing = BTreeMap::<String, Vec<&str>>::new();
+        for import in imports.iter().filter(|import| !is_linked(import)) {
+            missing.entry(grant(import, &self.grants)).or_default().push(import);
+        }
+        if !missing.is_empty() {
+            let told = missing.iter().map(|(grant, imports)| format!("{} ({grant})", imports.join(", ")));
+            return Err(Fault::MissingImports(told.collect()));
+        }
+        let pre = self.linker.instantiate_pre(&component);
+        let pre = pre.map_err(|error| Fault::MissingImports(vec![one_line(&error)]))?;
+        let pre = GuestPre::new(pre).map_err(|error| Fault::OtherTypes(one_line(&error)))?;
+        Ok(Built { digest, imports, pre })
+    }
+}
+
+/// SHA-256, in hexadecimal digits.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// What an operator would have to allow before a plugin gets this interface.
+fn grant(import: &str, file: &str) -> String {
+    let what = match import.split(['/', '@']).next().unwrap_or_default() {
+        "wasi:http" => "outbound HTTP, with the origins it may reach",
+        "wasi:sockets" => "raw sockets, which this version never does: use HTTP",
+        "wasi:keyvalue" | "wasi:config" | "wasi:blobstore" => "that store, which this version never does",
+        "hostler:plugin" => return "a newer host has it".to_owned(),
+        _ => return "this host does not know it".to_owned(),
+    };
+    format!("a grants file {file} beside it would have to allow {what}")
+}
+
+/// Tells files that are no component apart before the compiler sees them.
+fn check_shape(bytes: &[u8]) -> Result<(), Fault> {
+    let size = bytes.len() as u64;
+    if size > COMPONENT_BYTES_MAX {
+        return Err(Fault::TooLarge { bytes: size, max: COMPONENT_BYTES_MAX });
+    }
+    if let Some(Precompiled::Component | Precompiled::Module) = Engine::detect_precompiled(bytes) {
+        return Err(Fault::Precompiled);
+    }
+    match bytes {
+        [b'\0', b'a', b's', b'm', version, _, layer, _, sections @ ..] => match (version, layer) {
+            (1, 0) => Err(Fault::CoreModule),
+            _ if ends_at_a_section(sections) => Ok(()),
+            _ => Err(Fault::Truncated),
+        },
+        _ if !bytes.is_empty() && b"\0asm".starts_with(&bytes[..bytes.len().min(4)]) => Err(Fault::Truncated),
+        _ => Err(Fault::NotWasm),
+    }
+}
+
+/// Walks the outermost sections: an id, a size in LEB128, and so many bytes.
+fn ends_at_a_section(mut rest: &[u8]) -> bool {
+    while !rest.is_empty() {
+        let mut size = 0u64;
+        let mut at = 1;
+        loop {
+            let Some(&byte) = rest.get(at) else { return false };
+            size |= u64::from(byte & 0x7f) << (7 * (at - 1));
+            at += 1;
+            if byte & 0x80 == 0 || at > 5 {
+                break;
+            }
+        }
+        let Some(next) = usize::try_from(size).ok().and_then(|size| rest.get(at..)?.get(size..)) else {
+            return false;
+        };
+        rest = next;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_told_apart() {
+        let empty = b"\0asm\x0d\0\x01\0";
+        assert!(check_shape(empty).is_ok());
+        assert!(matches!(check_shape(b"hello, world"), Err(Fault::NotWasm)));
+        assert!(matches!(check_shape(b""), Err(Fault::NotWasm)));
+        assert!(matches!(check_shape(b"\0as"), Err(Fault::Truncated)));
+        assert!(matches!(check_shape(b"\0asm\x01\0\0\0"), Err(Fault::CoreModule)));
+        let with_section = [&empty[..], b"\0\x05\x04name"].concat();
+        assert!(check_shape(&with_section).is_ok());
+        for cut in 9..with_section.len() {
+            assert!(matches!(check_shape(&with_section[..cut]), Err(Fault::Truncated)), "{cut}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Runs guests: the only room that knows wasmtime.
+//!
+//! In come component files and [`Call`]s; out go [`Plugin`]s and reports ([`crate::task::Report`]). Every attempt gets
+//! a fresh store, whatever happened before. What a guest does wrong is an outcome, a value; [`SandboxError`] means
+//! that the host is at fault. Guests run on threads of their own ([`Sandbox::spawn`]): on a shared runtime, spinning
+//! guests turned a 5 ms timer of the host into 584 ms, and that timer is the heartbeat.
+
+mod attempt;
+mod bindings;
+mod cache;
+mod engine;
+mod error;
+mod guest;
+mod journal;
+mod limiter;
+mod limits;
+mod load;
+mod meter;
+mod plugin;
+mod registry;
+mod result;
+mod stop;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::task::{Policy, Report};
+
+use attempt::Phase;
+pub use attempt::{Call, HostCalls};
+pub use error::{Fault, PluginError, SandboxError};
+pub use limits::Limits;
+pub use plugin::Plugin;
+pub use registry::{Loaded, Problem, Registry};
+pub use stop::Stop;
+
+/// How a host runs its guests.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// How many attempts run at once; the pool is made for so many.
+    pub slots: usize,
+    /// What a task gets that asks for nothing.
+    pub limits: Limits,
+    /// What no task gets more of.
+    pub ceiling: Limits,
+    /// Threads that run wasm.
+    pub threads: usize,
+    /// Where compiled code is kept; nowhere if `None`. Only the host's user may have access.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            slots: 4 * threads,
+            limits: Limits::default(),
+            ceiling: Limits::CEILING,
+            threads,
+            cache_dir: None,
+        }
+    }
+}
+
+/// The engine, the threads for wasm and what guests may call.
+pub struct Sandbox {
+    engine: Engine,
+    linker: Arc<Linker<guest::Guest>>,
+    limits: Limits,
+    ceiling: Limits,
+    cache: Option<Arc<cache::Cache>>,
+    compiling: Arc<Semaphore>,
+    // Taken by `drop` alone.
+    runtime: Option<Runtime>,
+}
+
+impl Sandbox {
+    /// Sets up the engine, its pool and the threads.
+    ///
+    /// A pool that does not fit the address space and a cache that cannot be trusted are told as warnings; the
+    /// sandbox then works without.
+    ///
+    /// # Errors
+    /// [`SandboxError::Setup`] or [`SandboxError::Threads`].
+    pub fn start(config: SandboxConfig) -> Result<Arc<Self>, SandboxError> {
+        let limits = config.limits.within(&config.ceiling);
+        let engine = engine::build(config.slots, &config.ceiling, limits.stack_bytes_max)?;
+        let linker = guest::linker(&engine).map_err(|error| SandboxError::Setup(error::one_line(&error)))?;
+        let cache = config.cache_dir.and_then(|dir| match cache::Cache::open(&dir) {
+            Ok(cache) => Some(Arc::new(cache)),
+            Err(error) => {
+                tracing::warn!(dir = %dir.display(), %error, "compiled code is not cached");
+                None
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("hostler-wasm")
+            .enable_all()
+            .build()
+            .map_err(SandboxError::Threads)?;
+        engine::start_ticking(&engine).map_err(SandboxError::Threads)?;
+        Ok(Arc::new(Self {
+            engine,
+            linker: Arc::new(linker),
+            limits,
+            ceiling: config.ceiling,
+            cache,
+            compiling: Arc::new(Semaphore::new(1)),
+            runtime: Some(runtime),
+        }))
+    }
+
+    /// The limits of a task with this policy, on this host.
+    #[must_use]
+    pub fn limits(&self, policy: &Policy) -> Limits {
+        self.limits.for_task(policy, &self.ceiling)
+    }
+
+    /// Runs a future on the threads for wasm.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.handle().spawn(future)
+    }
+
+    /// Runs one attempt in a fresh sandbox. Await it inside [`Self::spawn`], so that the guest uses its own threads.
+    ///
+    /// Whatever the guest does is in the report. A cancel within its grace lets a result or a failure that the guest
+    /// returns win; everything else then counts as cancelled. Dropping the future kills the guest at once.
+    ///
+    /// # Errors
+    /// Only where the host is at fault: [`SandboxError::Full`] if more attempts run than there are slots,
+    /// [`SandboxError::Setup`] if the system gives no memory, [`SandboxError::Panicked`]. Give the attempt back.
+    pub async fn run(&self, plugin: &Plugin, call: Call) -> Result<Report, SandboxError> {
+        attempt::run(&self.engine, plugin.pre(), call).await
+    }
+
+    fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("the runtime is there until the sandbox is dropped").handle()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting here would panic in an async context, and a guest in a long host call may take its time.
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One directory's files, and what became of each.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{Loaded, Problem, Shared};
+use crate::sandbox::error::{Fault, PluginError};
+use crate::sandbox::load::{COMPONENT_BYTES_MAX, digest};
+use crate::sandbox::{Plugin, Sandbox};
+
+/// At the start, a file this old is taken as finished without a second look.
+const OLD: Duration = Duration::from_secs(1);
+
+pub(super) struct Directory {
+    sandbox: Arc<Sandbox>,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    files: BTreeMap<String, Entry>,
+    /// Which file holds a plugin's name; the first to come keeps it.
+    owners: BTreeMap<String, String>,
+    unreadable: Option<String>,
+}
+
+/// What is known of one file.
+#[derive(Default)]
+struct Entry {
+    seen: Option<Print>,
+    /// As of when it was read last.
+    read: Option<Print>,
+    digest: Option<String>,
+    /// The newest version that loaded.
+    plugin: Option<Arc<Plugin>>,
+    problem: Option<String>,
+}
+
+/// Tells two states of a file apart without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    inode: u64,
+    size: u64,
+    modified: SystemTime,
+}
+
+impl Print {
+    fn of(meta: &Metadata) -> Self {
+        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { inode: meta.ino(), size: meta.len(), modified }
+    }
+
+    fn is_old(&self) -> bool {
+        SystemTime::now().duration_since(self.modified).is_ok_and(|age| age > OLD)
+    }
+}
+
+impl Directory {
+    pub(super) fn new(sandbox: Arc<Sandbox>, dir: PathBuf, shared: Arc<Shared>) -> Self {
+        let (files, owners) = (BTreeMap::new(), BTreeMap::new());
+        Self { sandbox, dir, shared, files, owners, unreadable: None }
+    }
+
+    /// Looks at every file once; reads those that changed and have settled. Says whether all have.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(super) async fn look(&mut self, at_start: bool) -> io::Result<bool> {
+        let dir = self.dir.clone();
+        let listed = blocking(move || list(&dir)).await?;
+        let known = self.files.len();
+        self.files.retain(|file, _| listed.contains_key(file));
+        if known != self.files.len() || self.unreadable.take().is_some() {
+            self.publish();
+        }
+        let mut settled = true;
+        for (file, print) in listed {
+            let entry = self.files.entry(file.clone()).or_default();
+            let twice = entry.seen.replace(print) == Some(print);
+            if entry.read == Some(print) {
+                continue;
+            }
+            let finished = twice || (at_start && print.is_old());
+            if !finished {
+                settled = false;
+                continue;
+            }
+            settled &= self.read(&file, print).await;
+        }
+        Ok(settled)
+    }
+
+    /// Keeps what is loaded and tells about the directory.
+    pub(super) fn unreadable(&mut self, error: &io::Error) {
+        self.unreadable =
+            Some(format!("the plugin directory cannot be read: {error}; what was loaded stays"));
+        self.publish();
+    }
+
+    /// Reads and loads one file. Says whether that is the end of it.
+    async fn read(&mut self, file: &str, print: Print) -> bool {
+        let stem = file.strip_suffix(".wasm").unwrap_or(file).to_owned();
+        let path = self.dir.join(file);
+        let loaded = match blocking(move || read(&path, print)).await {
+            Ok(None) => return false,
+            Ok(Some(bytes)) => {
+                let digest = digest(&bytes);
+                let entry = self.files.entry(file.to_owned()).or_default();
+                if entry.digest.as_ref() == Some(&digest) {
+                    entry.read = Some(print);
+                    return true;
+                }
+                entry.digest = Some(digest);
+                self.sandbox.load(&stem, bytes).await
+            }
+            Err(fault) => Err(PluginError { file: file.to_owned(), fault }),
+        };
+        let entry = self.files.entry(file.to_owned()).or_default();
+        let done = match loaded {
+            Ok(plugin) => {
+                entry.plugin = Some(Arc::new(plugin));
+                entry.problem = None;
+                true
+            }
+            Err(error) => {
+                entry.problem = Some(error.fault.to_string());
+                let transient = error.fault.is_transient();
+                if transient {
+                    entry.digest = None;
+                }
+                !transient
+            }
+        };
+        // A transient fault is tried again at the next look.
+        entry.read = done.then_some(print);
+        self.publish();
+        true
+    }
+
+    /// Puts the state together, tells what is new in it and swaps it in.
+    fn publish(&mut self) {
+        let next = self.assemble();
+        let last = self.shared.current.load();
+        let same = |a: &Loaded, b: &Loaded| {
+            a.problems == b.problems
+                && a.plugins.values().map(Arc::as_ptr).eq(b.plugins.values().map(Arc::as_ptr))
+        };
+        if same(&next, &last) {
+            return;
+        }
+        for problem in next.problems.iter().filter(|problem| !last.problems.contains(problem)) {
+            let stays = self.files.get(&problem.file).is_some_and(|entry| entry.plugin.is_some());
+            let (file, message) = (&problem.file, &problem.message);
+            tracing::warn!(file, old_code_stays = stays, "plugin not loaded: {message}");
+        }
+        for (name, plugin) in &next.plugins {
+            match last.plugins.get(name) {
+                Some(before) if Arc::ptr_eq(before, plugin) => {}
+                before => tracing::info!(
+                    plugin = name,
+                    version = plugin.version(),
+                    digest = plugin.digest(),
+                    replaces = before.map(|before| before.digest()),
+                    "plugin loaded"
+                ),
+            }
+        }
+        for name in last.plugins.keys().filter(|name| !next.plugins.contains_key(*name)) {
+            tracing::info!(plugin = name, "plugin unloaded");
+        }
+        self.shared.current.store(Arc::new(next));
+        self.shared.changes.send_modify(|count| *count += 1);
+    }
+
+    fn assemble(&mut self) -> Loaded {
+        let holds = |file: &String, name: &String| {
+            let plugin = self.files.get(file).and_then(|entry| entry.plugin.as_ref());
+            plugin.is_some_and(|plugin| plugin.name() == name)
+        };
+        self.owners.retain(|name, file| holds(file, name));
+        let mut next = Loaded::default();
+        for (file, entry) in &self.files {
+            let tell = |message| Problem { file: file.clone(), message };
+            if let Some(plugin) = &entry.plugin {
+                let owner = self.owners.entry(plugin.name().to_owned()).or_insert_with(|| file.clone());
+                if owner == file {
+                    next.plugins.insert(plugin.name().to_owned(), Arc::clone(plugin));
+                } else {
+                    let name = plugin.name();
+                    next.problems.push(tell(format!(
+                        "the plugin name {name:?} belongs to {owner}: remove one of the two"
+                    )));
+                }
+            }
+            next.problems.extend(entry.problem.clone().map(tell));
+        }
+        next.problems.extend(self.unreadable.clone().map(|message| Problem { file: String::new(), message }));
+        next
+    }
+}
+
+/// The plugin files of a directory.
+fn list(dir: &Path) -> io::Result<BTreeMap<String, Print>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        // A name that is not UTF-8 is no plugin's name. Copies in progress have other endings or a leading dot.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.starts_with('.') || !name.ends_with(".wasm") {
+            continue;
+        }
+        // A file that is gone again, or a link to nothing, is not there.
+        if let Some(meta) = fs::metadata(entry.path()).ok().filter(Metadata::is_file) {
+            files.insert(name, Print::of(&meta));
+        }
+    }
+    Ok(files)
+}
+
+/// The file's content from one handle, or `None` if it is no longer the file that was seen.
+fn read(path: &Path, print: Print) -> Result<Option<Vec<u8>>, Fault> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(Fault::Unreadable)?,
+    };
+    let meta = file.metadata().map_err(Fault::Unreadable)?;
+    if !meta.is_file() || Print::of(&meta) != print {
+        return Ok(None);
+    }
+    if print.size > COMPONENT_BYTES_MAX {
+        return Err(Fault::TooLarge { bytes: print.size, max: COMPONENT_BYTES_MAX });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(print.size).unwrap_or_default());
+    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    Ok((bytes.len() as u64 == print.size).then_some(bytes))
+}
+
+/// Runs file work on a thread for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(join) => match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and the caller with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,83 @@
+//! The schema: embedded in the program, brought up to date under a lock, never downgraded.
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
+
+use super::connect::{Connect, Role, conn};
+use super::error::StoreError;
+
+static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// The newest version of the schema that this program knows.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// The version of the schema in the database; `None` where there is none.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn schema_version(conn: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+    let there: bool = sqlx::query_scalar("select to_regclass('hostler._sqlx_migrations') is not null")
+        .fetch_one(&mut *conn)
+        .await?;
+    if !there {
+        return Ok(None);
+    }
+    Ok(sqlx::query_scalar("select max(version) from hostler._sqlx_migrations where success").fetch_one(conn).await?)
+}
+
+/// Brings the schema up to date. Safe to call from many processes at once; a direct connection is needed,
+/// not one through a transaction pooler. Returns the versions it applied.
+///
+/// # Errors
+/// [`StoreError::SchemaTooNew`], [`StoreError::Migrate`], [`StoreError::Unreachable`].
+pub async fn migrate(connect: &Connect) -> Result<Vec<i64>, StoreError> {
+    let mut conn = conn(connect, Role::Cold).await?;
+    refuse_newer(&mut conn).await?;
+    let before = schema_version(&mut conn).await?;
+    if before == Some(SCHEMA_VERSION) {
+        return Ok(Vec::new());
+    }
+    // The table of applied migrations lives in our schema: the database may well belong to somebody who
+    // keeps migrations of their own. Two first migrators may race here.
+    sqlx::query("select pg_advisory_lock(hashtext('hostler.schema'))").execute(&mut conn).await?;
+    let created = sqlx::query("create schema if not exists hostler").execute(&mut conn).await;
+    sqlx::query("select pg_advisory_unlock(hashtext('hostler.schema'))").execute(&mut conn).await?;
+    created.map_err(|e| StoreError::Migrate(e.to_string()))?;
+    sqlx::query("set search_path = hostler").execute(&mut conn).await?;
+    // The lock on migrations is waited for as long as another host migrates.
+    sqlx::query("set lock_timeout = 0").execute(&mut conn).await?;
+    match MIGRATOR.run_direct(&mut conn).await {
+        Ok(()) => {}
+        Err(MigrateError::VersionMissing(found)) => {
+            return Err(StoreError::SchemaTooNew { found, known: SCHEMA_VERSION });
+        }
+        Err(other) => return Err(StoreError::Migrate(other.to_string())),
+    }
+    let applied = conn.list_applied_migrations().await.map_err(|e| StoreError::Migrate(e.to_string()))?;
+    let _closed = conn.close().await;
+    Ok(applied.iter().map(|m| m.version).filter(|v| before.is_none_or(|b| *v > b)).collect())
+}
+
+/// Refuses a database that a newer hostler has migrated.
+///
+/// # Errors
+/// [`StoreError::SchemaTooNew`].
+pub async fn refuse_newer(conn: &mut PgConnection) -> Result<(), StoreError> {
+    match schema_version(conn).await? {
+        Some(found) if found > SCHEMA_VERSION => {
+            Err(StoreError::SchemaTooNew { found, known: SCHEMA_VERSION })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_known_version_is_the_newest_migration() {
+        let newest = MIGRATOR.iter().map(|m| m.version).max();
+        assert_eq!(newest, Some(SCHEMA_VERSION));
+    }
+}

@@ -1,0 +1,68 @@
+//! The rows: the only room that knows SQL.
+//!
+//! Each statement is a file of `host/sql`, named for its verb, with one function here that runs it. Every
+//! statement is one round trip and a transaction of its own, so nobody sleeps holding a lock; only a send
+//! inside the caller's own transaction and a send with a key take more.
+//!
+//! A task is in exactly one of two tables: `task` until it is final, `history` from then on.
+
+mod cancel;
+mod claim;
+mod connect;
+mod error;
+mod host;
+mod key;
+mod list;
+mod lookup;
+mod migrate;
+mod publish;
+mod read;
+mod send;
+mod settle;
+mod upkeep;
+mod wake;
+
+pub use cancel::Cancelled;
+pub use claim::{Claimed, Mark, claim, fence};
+pub use connect::{Connect, Role, conn, pool};
+pub use error::StoreError;
+pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
+pub use key::{KeyOutcome, take_key};
+pub use list::{ListedHost, ListedTask};
+pub use lookup::{Kind, Lane, ServedLane};
+pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
+pub use publish::{Offer, Published, publish, serve};
+pub use read::{AttemptRow, Look, TaskRow};
+pub use send::{NewTask, SendOptions, insert};
+pub use settle::{Settle, Settled, settle};
+pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+pub use upkeep::{Recovered, expire, make_partitions, progress, promote, recover};
+pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
+
+/// The rows, through a pool of connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+impl Store {
+    /// A store over an open pool.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The pool.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// Runs the statement in this file of `host/sql`.
+macro_rules! sql {
+    ($name:literal) => {
+        sqlx::query(include_str!(concat!("../../sql/", $name, ".sql")))
+    };
+}
+use sql;

@@ -1,0 +1,295 @@
+//! Reading: where tasks stand, and their stories.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use crate::task::{AttemptOutcome, ErrorCode, Family, Session, Status, TaskError, TaskId, Used};
+
+use super::{Store, error::StoreError, sql};
+
+/// Where a task stands.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Which task.
+    pub id: TaskId,
+    /// Its state.
+    pub status: Status,
+    /// The result, if it is COMPLETED and its payload is there.
+    pub result: Option<Vec<u8>>,
+    /// The error, if it is FAILED.
+    pub error: Option<TaskError>,
+    /// How far its attempt said it is, with its note.
+    pub progress: Option<(f32, String)>,
+}
+
+/// One closed attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptRow {
+    /// Its number, from 1.
+    pub number: u32,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// When it was claimed.
+    pub claimed_at: DateTime<Utc>,
+    /// When it closed.
+    pub finished_at: DateTime<Utc>,
+    /// What it used, if the guest ran.
+    pub used: Option<Used>,
+    /// Why it ended as it did.
+    pub error: Option<TaskError>,
+    /// Why it was given back.
+    pub reason: Option<String>,
+    /// Its last words.
+    pub log_tail: Option<String>,
+    /// The host's process start.
+    pub session: Session,
+    /// The machine.
+    pub hostname: Option<String>,
+    /// The process.
+    pub pid: Option<i32>,
+    /// Name, version and digest of the code.
+    pub plugin: Option<(String, String, String)>,
+}
+
+/// One task, but for its earlier attempts.
+#[derive(Debug, Clone)]
+pub struct TaskRow {
+    /// Which task.
+    pub id: TaskId,
+    /// Its full name.
+    pub task_name: String,
+    /// Its state.
+    pub status: Status,
+    /// Its queue.
+    pub queue: String,
+    /// 1 comes first.
+    pub priority: i16,
+    /// Claims so far.
+    pub attempt: u32,
+    /// Failed attempts that were retried.
+    pub retries: u32,
+    /// Lost hosts.
+    pub redeliveries: u32,
+    /// Releases.
+    pub releases: u32,
+    /// Lost hosts it survives.
+    pub redeliveries_max: u32,
+    /// Retries the sender asked for.
+    pub max_retries: Option<u32>,
+    /// The plugin author's policy, JSON.
+    pub policy: String,
+    /// Whether a cancel waits for the running attempt.
+    pub cancel_requested: bool,
+    /// The task it repeats.
+    pub parent: Option<TaskId>,
+    /// When it was sent.
+    pub sent_at: DateTime<Utc>,
+    /// When it was, or is, due, if it was delayed or retried.
+    pub run_at: Option<DateTime<Utc>>,
+    /// Its deadline to start.
+    pub good_until: Option<DateTime<Utc>>,
+    /// When its newest attempt was claimed.
+    pub claimed_at: Option<DateTime<Utc>>,
+    /// When it became final.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Progress of the running attempt.
+    pub progress: Option<(f32, String)>,
+    /// The code the attempt before ended with.
+    pub previous_error: Option<String>,
+    /// The final error.
+    pub error: Option<TaskError>,
+    /// The result, if asked for.
+    pub result: Option<Vec<u8>>,
+    /// The arguments, if asked for and kept.
+    pub args: Option<Vec<u8>>,
+    /// The last attempt, if it closed with the task.
+    pub last_attempt: Option<AttemptRow>,
+    /// The host that runs it, or ran it last: session, machine, process.
+    pub host: Option<(Session, Option<String>, Option<i32>)>,
+    /// Name, version and digest of the code.
+    pub plugin: Option<(String, String, String)>,
+    /// Whether any host ever published its name.
+    pub published: bool,
+    /// Live hosts that serve its name now.
+    pub hosts_serving: i64,
+}
+
+impl Store {
+    /// Where these tasks stand; unknown ids are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSchema`], [`StoreError::Database`], [`StoreError::Unreadable`].
+    pub async fn look(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
+        let rows = sql!("look").bind(ids).fetch_all(&self.pool).await.map_err(StoreError::from_query)?;
+        rows.iter()
+            .map(|row| {
+                Ok(Look {
+                    id: row.try_get("id")?,
+                    status: status_of(row.try_get("status")?)?,
+                    result: row.try_get("result")?,
+                    error: error_of(row)?,
+                    progress: progress_of(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// One task; `None` if the id is unknown.
+    ///
+    /// # Errors
+    /// As [`Store::look`].
+    pub async fn info(&self, id: TaskId, result: bool, args: bool) -> Result<Option<TaskRow>, StoreError> {
+        let query = sql!("info").bind(id).bind(result).bind(args);
+        let row = query.fetch_optional(&self.pool).await.map_err(StoreError::from_query)?;
+        row.as_ref().map(task_row).transpose()
+    }
+
+    /// The closed attempts that did not end the task, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::look`].
+    pub async fn attempts(&self, id: TaskId) -> Result<Vec<AttemptRow>, StoreError> {
+        let rows = sql!("attempts").bind(id).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| attempt_row(row, count(row, "number")?, row.try_get("claimed_at")?)).collect()
+    }
+}
+
+fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
+    let status = status_of(row.try_get("status")?)?;
+    let session: Option<i64> = row.try_get("session")?;
+    let closed: Option<i16> = row.try_get("outcome")?;
+    let last_attempt = match (closed, row.try_get::<Option<DateTime<Utc>>, _>("claimed_at")?) {
+        (Some(_), Some(claimed_at)) => Some(attempt_row(row, count(row, "attempt")?, claimed_at)?),
+        _ => None,
+    };
+    Ok(TaskRow {
+        id: row.try_get("id")?,
+        task_name: row.try_get("task_name")?,
+        status,
+        queue: row.try_get("queue")?,
+        priority: row.try_get("priority")?,
+        attempt: count(row, "attempt")?,
+        retries: small(row, "retries")?,
+        redeliveries: small(row, "redeliveries")?,
+        releases: small(row, "releases")?,
+        redeliveries_max: small(row, "redeliveries_max")?,
+        max_retries: row.try_get::<Option<i16>, _>("max_retries")?.and_then(|n| u32::try_from(n).ok()),
+        policy: row.try_get("policy")?,
+        cancel_requested: row.try_get("cancel_requested")?,
+        parent: row.try_get("parent")?,
+        sent_at: row.try_get("sent_at")?,
+        run_at: row.try_get("run_at")?,
+        good_until: row.try_get("good_until")?,
+        claimed_at: row.try_get("claimed_at")?,
+        finished_at: row.try_get("finished_at")?,
+        progress: progress_of(row)?,
+        previous_error: row.try_get("previous_error")?,
+        error: error_of(row)?,
+        result: row.try_get("result")?,
+        args: row.try_get("args")?,
+        last_attempt,
+        host: match session {
+            Some(session) => Some((Session(session), row.try_get("hostname")?, row.try_get("pid")?)),
+            None => None,
+        },
+        plugin: plugin_of(row)?,
+        published: row.try_get("published")?,
+        hosts_serving: row.try_get("hosts_serving")?,
+    })
+}
+
+fn attempt_row(row: &PgRow, number: u32, claimed_at: DateTime<Utc>) -> Result<AttemptRow, StoreError> {
+    let outcome = outcome_of(row.try_get("outcome")?)?;
+    let error = error_of(row)?;
+    let reason = match (&error, row.try_get::<Option<Vec<u8>>, _>("error")?) {
+        (None, Some(json)) => serde_json::from_slice::<Story>(&json).ok().map(|story| story.message),
+        _ => None,
+    };
+    let used = match row.try_get::<Option<i32>, _>("wall_ms")? {
+        Some(wall_ms) => Some(Used {
+            wall_ms: u32::try_from(wall_ms).unwrap_or_default(),
+            cpu_ms: u32::try_from(row.try_get::<Option<i32>, _>("cpu_ms")?.unwrap_or_default())
+                .unwrap_or_default(),
+            memory_bytes_peak: row
+                .try_get::<Option<i64>, _>("memory_bytes_peak")?
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or_default(),
+            result_bytes: 0,
+        }),
+        None => None,
+    };
+    let session: Option<i64> = row.try_get("session")?;
+    Ok(AttemptRow {
+        number,
+        outcome,
+        claimed_at,
+        finished_at: row.try_get("finished_at")?,
+        used,
+        error,
+        reason,
+        log_tail: row
+            .try_get::<Option<Vec<u8>>, _>("log_tail")?
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        session: Session(session.unwrap_or_default()),
+        hostname: row.try_get("hostname")?,
+        pid: row.try_get("pid")?,
+        plugin: plugin_of(row)?,
+    })
+}
+
+fn plugin_of(row: &PgRow) -> Result<Option<(String, String, String)>, StoreError> {
+    let name: Option<String> = row.try_get("plugin_name")?;
+    name.map(|name| Ok((name, row.try_get("plugin_version")?, row.try_get("plugin_digest")?))).transpose()
+}
+
+fn progress_of(row: &PgRow) -> Result<Option<(f32, String)>, StoreError> {
+    let fraction: Option<f32> = row.try_get("progress")?;
+    let note: Option<String> = row.try_get("progress_note")?;
+    Ok(fraction.map(|fraction| (fraction, note.unwrap_or_default())))
+}
+
+/// The JSON of the column `error`.
+#[derive(Deserialize)]
+struct Story {
+    message: String,
+    data: Option<serde_json::Value>,
+    cause: Option<String>,
+}
+
+fn error_of(row: &PgRow) -> Result<Option<TaskError>, StoreError> {
+    let (Some(family), Some(code)) =
+        (row.try_get::<Option<i16>, _>("error_family")?, row.try_get::<Option<String>, _>("error_code")?)
+    else {
+        return Ok(None);
+    };
+    let code = ErrorCode::from_parts(Family::from_number(family), &code);
+    let json: Option<Vec<u8>> = row.try_get("error")?;
+    let Story { message, data, cause } = match json.as_deref().map(serde_json::from_slice) {
+        Some(Ok(story)) => story,
+        Some(Err(e)) => return Err(StoreError::Unreadable { what: "error", reason: e.to_string() }),
+        None => Story { message: String::new(), data: None, cause: None },
+    };
+    Ok(Some(TaskError { code, message, data, cause }))
+}
+
+pub(super) fn status_of(number: i16) -> Result<Status, StoreError> {
+    usize::try_from(number - 1).ok().and_then(|n| Status::ALL.get(n).copied()).ok_or_else(|| {
+        StoreError::Unreadable { what: "status", reason: format!("{number} is not one this version knows") }
+    })
+}
+
+fn outcome_of(number: i16) -> Result<AttemptOutcome, StoreError> {
+    usize::try_from(number - 1).ok().and_then(|n| AttemptOutcome::ALL.get(n).copied()).ok_or_else(|| {
+        StoreError::Unreadable { what: "outcome", reason: format!("{number} is not one this version knows") }
+    })
+}
+
+fn small(row: &PgRow, column: &str) -> Result<u32, StoreError> {
+    Ok(u32::try_from(row.try_get::<i16, _>(column)?).unwrap_or_default())
+}
+
+fn count(row: &PgRow, column: &str) -> Result<u32, StoreError> {
+    Ok(u32::try_from(row.try_get::<i32, _>(column)?).unwrap_or_default())
+}

@@ -1,0 +1,113 @@
+//! Sending: rows in, in our own transaction or in the caller's.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row};
+
+use crate::task::TaskId;
+
+use super::{Lane, Store, error::StoreError, sql};
+
+/// One task to send.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// Made by the sender.
+    pub id: TaskId,
+    /// UTF-8 JSON.
+    pub args: Vec<u8>,
+    /// Of the whole command.
+    pub fingerprint: i64,
+}
+
+/// What the tasks of one send have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendOptions {
+    /// Kind, queue and priority.
+    pub lane: Lane,
+    /// Due this many milliseconds from now, by the database's clock.
+    pub delay_ms: Option<i64>,
+    /// Not started at or after this instant.
+    pub good_until: Option<DateTime<Utc>>,
+    /// How many lost hosts a task survives.
+    pub redeliveries_max: i16,
+    /// The sender's own number of retries.
+    pub max_retries: Option<i16>,
+    /// Whether the arguments stay with the final row.
+    pub keep_input: bool,
+    /// The task this one repeats.
+    pub parent: Option<TaskId>,
+}
+
+impl Store {
+    /// Inserts tasks in one durable transaction. Returns the ids that were new, in the order given.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; then none, or all, were inserted: the same call may be repeated.
+    pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<Vec<TaskId>, StoreError> {
+        let mut conn = self.pool.acquire().await?;
+        insert(&mut conn, options, tasks, true).await
+    }
+
+    /// Inserts tasks that may have been inserted before: a task that is final already stays as it is.
+    /// Returns the ids that are new.
+    ///
+    /// # Errors
+    /// As [`Store::insert`].
+    pub async fn insert_again(
+        &self,
+        options: &SendOptions,
+        tasks: &[NewTask],
+    ) -> Result<Vec<TaskId>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let mut new = insert(&mut tx, options, tasks, true).await?;
+        // With a fresh snapshot, after our row holds the id: a settle that moved the first one to history
+        // before that is seen here, and none can move it there later.
+        let ended = sql!("undo_insert").bind(&new).fetch_all(&mut *tx).await?;
+        for row in ended {
+            let id: TaskId = row.try_get("id")?;
+            new.retain(|n| *n != id);
+        }
+        tx.commit().await?;
+        Ok(new)
+    }
+
+    /// The fingerprint of a task, wherever it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn fingerprint(&self, id: TaskId) -> Result<Option<i64>, StoreError> {
+        let row = sql!("fingerprint").bind(id).fetch_optional(&self.pool).await?;
+        row.map(|row| Ok(row.try_get("fingerprint")?)).transpose()
+    }
+}
+
+/// Inserts tasks through this connection. With `durable`, the commit waits for the disk even where the
+/// role's default is not to; without, that is the caller's own setting.
+///
+/// # Errors
+/// [`StoreError::NoSchema`], [`StoreError::Database`].
+pub async fn insert(
+    conn: &mut PgConnection,
+    options: &SendOptions,
+    tasks: &[NewTask],
+    durable: bool,
+) -> Result<Vec<TaskId>, StoreError> {
+    let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
+    let args: Vec<&[u8]> = tasks.iter().map(|t| t.args.as_slice()).collect();
+    let fingerprints: Vec<i64> = tasks.iter().map(|t| t.fingerprint).collect();
+    let rows = sql!("insert")
+        .bind(ids)
+        .bind(args)
+        .bind(fingerprints)
+        .bind(options.lane)
+        .bind(options.delay_ms)
+        .bind(options.good_until)
+        .bind(options.redeliveries_max)
+        .bind(options.max_retries)
+        .bind(options.keep_input)
+        .bind(options.parent)
+        .bind(durable)
+        .fetch_all(conn)
+        .await
+        .map_err(StoreError::from_query)?;
+    rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+}

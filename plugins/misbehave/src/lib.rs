@@ -1,0 +1,27 @@
+//! The plugin `misbehave`: each task breaks one rule, and the sandbox tests see what becomes of it.
+//!
+//! Not for production, though nothing here can do harm: that is what the tests show. `run_away` holds what ends an
+//! attempt by force, `run_over` what is too much, `peculiar` what is merely odd.
+
+pub mod peculiar;
+pub mod run_away;
+pub mod run_over;
+
+hostler_guest::plugin!(
+    "misbehave",
+    [
+        run_away::abort,
+        run_away::exit,
+        run_away::recurse,
+        run_away::spin,
+        run_away::trap,
+        run_over::allocate,
+        run_over::big_result,
+        run_over::flood,
+        peculiar::counter,
+        peculiar::noop,
+        peculiar::reserved_code,
+        peculiar::sleep,
+        peculiar::spin_until_cancelled,
+    ]
+);
