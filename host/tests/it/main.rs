@@ -6,6 +6,7 @@
 mod client;
 mod dispatch;
 mod embedded;
+mod races;
 mod sandbox;
 mod store;
 mod support;
