@@ -30,5 +30,5 @@ pub mod embedded;
 #[doc(hidden)]
 pub mod cli;
 
-pub use client::{Client, Include, SendError, SendErrorCode, TaskAttempt, TaskHandle, TaskInfo};
+pub use client::{Client, Include, RerunError, SendError, SendErrorCode, TaskAttempt, TaskHandle, TaskInfo};
 pub use task::{AttemptOutcome, ErrorCode, Status, TaskError, TaskId};

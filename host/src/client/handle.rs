@@ -41,6 +41,10 @@ impl<T: DeserializeOwned> TaskHandle<T> {
         Self { client, id, name, answer: Arc::default(), output: PhantomData }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The task's id; keep it to look the task up later, from any process.
     #[must_use]
     pub fn id(&self) -> TaskId {
@@ -171,7 +175,8 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     fn timed_out(&self, timeout: Option<Duration>, status: Status) -> TaskError {
         let ms = u64::try_from(timeout.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         let message = format!("the task is {status} after {ms} ms of waiting; it may still run, ask again");
-        TaskError::new(Retrieval::WaitTimeout, message).with_data(json!({ "timeout_ms": ms, "status": status }))
+        TaskError::new(Retrieval::WaitTimeout, message)
+            .with_data(json!({ "timeout_ms": ms, "status": status }))
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -33,6 +34,7 @@ pub(super) struct Waiters {
 struct Start {
     store: Store,
     listen: Option<Connect>,
+    home: Handle,
 }
 
 #[derive(Debug, Default)]
@@ -53,17 +55,17 @@ pub(super) struct Waiting {
 }
 
 impl Waiters {
-    pub(super) fn new(store: Store, listen: Option<Connect>) -> Self {
-        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, listen })) }
+    pub(super) fn new(store: Store, listen: Option<Connect>, home: Handle) -> Self {
+        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, listen, home })) }
     }
 
-    /// Begins to wait for a task to become final. Must be called inside a tokio runtime.
+    /// Begins to wait for a task to become final.
     pub(super) fn register(&self, id: TaskId) -> Waiting {
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Start { store, listen }) = start {
+        if let Some(Start { store, listen, home }) = start {
             // A weak reference: the task ends with the client.
             let shared = Arc::downgrade(&self.shared);
-            tokio::spawn(async move { watch(shared, store, listen).await });
+            home.spawn(async move { watch(shared, store, listen).await });
         }
         let (tell, done) = oneshot::channel();
         let number = self.shared.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

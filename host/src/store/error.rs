@@ -21,7 +21,9 @@ pub enum StoreError {
         reason: String,
     },
     /// The schema is not there.
-    #[error("the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`")]
+    #[error(
+        "the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`"
+    )]
     NoSchema,
     /// A newer hostler has migrated this database.
     #[error(
@@ -44,6 +46,17 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// An id that was made by a clock far from the database's.
+    #[error(
+        "the time in the id {id} is more than a day away from the database's clock; set the clock that made it"
+    )]
+    FarId {
+        /// The id.
+        id: crate::task::TaskId,
+    },
+    /// A blocking call on a thread of an async runtime.
+    #[error("a blocking call on a thread of an async runtime; use the async call")]
+    AsyncContext,
     /// Anything else the database says.
     #[error("the database says: {0}")]
     Database(#[from] sqlx::Error),

@@ -6,6 +6,7 @@
 mod client;
 mod dispatch;
 mod embedded;
+mod handle;
 mod races;
 mod sandbox;
 mod store;
