@@ -11,6 +11,7 @@ mod info;
 mod rerun;
 mod resend;
 mod send;
+mod sql;
 mod wire;
 
 use std::time::Duration;
