@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_millis(600);
 const POLL_MIN: Duration = Duration::from_millis(10);
 /// An answer this long after the one before is no unbroken contact: another host's silence is judged anew.
 const CONTACT: Duration = Duration::from_millis(2_500);
+/// Between two writes of what attempts report about their progress, for all of them together.
+const PROGRESS: Duration = Duration::from_secs(1);
 /// Between two looks for tasks of sessions that are no longer alive, whether or not one was seen to die.
 const RECOVER: Duration = Duration::from_secs(30);
 const PARTITIONS: Duration = Duration::from_secs(3600);
@@ -119,6 +121,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         contact_at: None,
         recover_at: Instant::now(),
         partitions_at: Instant::now(),
+        progress_at: Instant::now(),
     };
     let mut changes = shift.shared().registry.changes();
     changes.mark_unchanged();
@@ -151,6 +154,7 @@ struct Keeper {
     contact_at: Option<i64>,
     recover_at: Instant,
     partitions_at: Instant,
+    progress_at: Instant,
 }
 
 impl Keeper {
@@ -185,10 +189,7 @@ impl Keeper {
             shift.cancel(&poll.cancels);
             crate::store::cancels_seen(conn, shift.session(), &poll.cancels).await?;
         }
-        let progress = shift.progress();
-        if !progress.is_empty() {
-            crate::store::progress(conn, shift.session(), &progress).await?;
-        }
+        self.write_progress(conn).await?;
         self.end_late(conn, &poll).await?;
         self.judge(conn, &poll).await?;
         self.keep_up(conn).await?;
@@ -211,6 +212,21 @@ impl Keeper {
         }
         // More may be due, or the next one soon: look again, unless another host is just moving them.
         Ok(if tasks > 0 { Duration::ZERO } else { POLL / 4 })
+    }
+
+    /// Writes the newest report of every attempt that has one. Polls come as often as something asks for
+    /// them; a flood of reports must not.
+    async fn write_progress(&mut self, conn: &mut PgConnection) -> Result<(), StoreError> {
+        let now = Instant::now();
+        if now < self.progress_at {
+            return Ok(());
+        }
+        let progress = self.shift.progress();
+        if !progress.is_empty() {
+            self.progress_at = now + PROGRESS;
+            crate::store::progress(conn, self.shift.session(), &progress).await?;
+        }
+        Ok(())
     }
 
     async fn end_late(&self, conn: &mut PgConnection, poll: &Poll) -> Result<(), StoreError> {

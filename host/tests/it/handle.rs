@@ -8,6 +8,7 @@ mod cancel;
 mod errors;
 mod get;
 mod info;
+mod progress;
 mod rerun;
 mod resend;
 mod send;
