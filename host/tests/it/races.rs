@@ -6,6 +6,7 @@
 
 mod keys;
 pub(crate) mod ledger;
+mod tasks;
 
 use std::sync::Arc;
 
