@@ -27,6 +27,9 @@ pub mod client;
 pub mod embedded;
 
 #[cfg(feature = "host")]
+pub mod testing;
+
+#[cfg(feature = "host")]
 #[doc(hidden)]
 pub mod cli;
 

@@ -11,5 +11,6 @@ mod races;
 mod sandbox;
 mod store;
 mod support;
+mod testing;
 mod trip;
 mod walls;
