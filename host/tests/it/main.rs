@@ -7,6 +7,7 @@ mod client;
 mod dispatch;
 mod embedded;
 mod handle;
+mod property;
 mod races;
 mod sandbox;
 mod store;
