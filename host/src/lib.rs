@@ -33,5 +33,20 @@ pub mod testing;
 #[doc(hidden)]
 pub mod cli;
 
+/// The guides' code blocks are compiled with the tests.
+#[cfg(all(doctest, feature = "host"))]
+mod guides {
+    #[doc = include_str!("../../docs/errors.md")]
+    mod errors {}
+    #[doc = include_str!("../../docs/retries.md")]
+    mod retries {}
+    #[doc = include_str!("../../docs/retrieving-results.md")]
+    mod retrieving_results {}
+    #[doc = include_str!("../../docs/sending.md")]
+    mod sending {}
+    #[doc = include_str!("../../docs/testing.md")]
+    mod testing {}
+}
+
 pub use client::{Client, Include, RerunError, SendError, SendErrorCode, TaskAttempt, TaskHandle, TaskInfo};
 pub use task::{AttemptOutcome, ErrorCode, Status, TaskError, TaskId};

@@ -38,3 +38,61 @@ async fn never_wins_over_the_policy() {
     assert_eq!(info.attempts.map(|attempts| attempts.len()), Some(1));
     stage.clear().await;
 }
+
+/// The cells of the tables of `docs/errors.md`, by table.
+fn tables() -> Vec<Vec<Vec<String>>> {
+    let guide = include_str!("../../../../docs/errors.md");
+    let mut tables = Vec::new();
+    for line in guide.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<String> =
+            line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        match cells[0].as_str() {
+            "code" => tables.push(Vec::new()),
+            rule if rule.starts_with("---") => {}
+            _ => tables.last_mut().expect("a table begins with its head").push(cells),
+        }
+    }
+    tables
+}
+
+#[test]
+fn the_guide_tells_of_every_code_and_no_other() {
+    let [of_tasks, of_sends] = tables().try_into().expect("two tables");
+    let told: Vec<_> = of_tasks.iter().map(|cells| (cells[0].clone(), cells[1].clone())).collect();
+    let codes: Vec<_> = ErrorCode::reserved()
+        .map(|code| {
+            let family = serde_json::to_value(code.family()).expect("JSON");
+            (format!("`{code}`"), family.as_str().expect("a word").to_owned())
+        })
+        .collect();
+    assert_eq!(told, codes);
+    let told: Vec<_> = of_sends.iter().map(|cells| cells[0].clone()).collect();
+    let codes: Vec<_> = hostler::SendErrorCode::ALL.iter().map(|code| format!("`{code}`")).collect();
+    assert_eq!(told, codes);
+    for cells in of_tasks.iter().chain(&of_sends) {
+        assert!(cells[1..].iter().all(|cell| !cell.is_empty()), "{cells:?} says everything");
+    }
+}
+
+#[test]
+fn every_code_is_produced_somewhere() {
+    let mut sources = String::new();
+    let mut left = vec![std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(dir).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+            } else if !path.ends_with("task/code.rs") && !path.ends_with("tests.rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                // What follows are unit tests.
+                sources.push_str(text.split("#[cfg(test)]").next().expect("a first part"));
+            }
+        }
+    }
+    for code in ErrorCode::reserved() {
+        // `Retrieval(WaitTimeout)` is produced as `Retrieval::WaitTimeout`.
+        let written = format!("{code:?}").replace('(', "::").replace(')', "");
+        assert!(sources.contains(&written), "nothing produces {code}");
+    }
+}
