@@ -37,9 +37,12 @@ struct Start {
     home: Handle,
 }
 
+/// Whom to tell of which task; each waiter has a number of its own.
+type Waits = HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>;
+
 #[derive(Debug, Default)]
 struct Shared {
-    waiting: Mutex<HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>>,
+    waiting: Mutex<Waits>,
     /// Somebody began to wait.
     registered: Notify,
     next: std::sync::atomic::AtomicU64,
@@ -105,7 +108,7 @@ impl Drop for Waiting {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waits> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
