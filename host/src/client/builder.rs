@@ -74,7 +74,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether a send that failed for a passing reason is repeated by itself, with the same id: up to three
+    /// Whether a send of one task that failed for a passing reason is repeated by itself, with the same id: up to three
     /// times, after 200, 400 and 800 ms. Off unless set; [`Client::retry_send`] does the same by hand.
     pub fn resend(mut self, resend: bool) -> Self {
         self.settings.resend = resend;

@@ -53,14 +53,11 @@ impl Catalogue {
         entry: Arc<Entry>,
         args: &[u8],
     ) -> Result<Arc<Entry>, SendError> {
-        let value: Value = serde_json::from_slice(args).map_err(|e| {
-            SendError::refused(SendErrorCode::ValidationFailed, format!("the arguments are no JSON: {e}"))
-        })?;
-        if entry.check(name, &value).is_ok() {
+        if entry.check(name, args).is_ok() {
             return Ok(entry);
         }
         let newest = self.read(name, true).await?;
-        newest.check(name, &value).map(|()| newest)
+        newest.check(name, args).map(|()| newest)
     }
 
     /// The lane of a task's queue and priority.
@@ -117,10 +114,14 @@ impl Catalogue {
 }
 
 impl Entry {
-    fn check(&self, name: &TaskName, value: &Value) -> Result<(), SendError> {
+    /// Checks arguments against the schema at hand.
+    pub(super) fn check(&self, name: &TaskName, args: &[u8]) -> Result<(), SendError> {
+        let value: Value = serde_json::from_slice(args).map_err(|e| {
+            SendError::refused(SendErrorCode::ValidationFailed, format!("the arguments are no JSON: {e}"))
+        })?;
         let Some(validator) = &self.validator else { return Ok(()) };
         let wrong: Vec<String> = validator
-            .iter_errors(value)
+            .iter_errors(&value)
             .take(5)
             .map(|error| match error.instance_path().as_str() {
                 "" => error.to_string(),

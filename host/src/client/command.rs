@@ -31,6 +31,12 @@ pub(super) async fn retry(
 ) -> Result<TaskHandle<serde_json::Value>, SendError> {
     let payload = match &error.payload {
         Some(payload) if error.code == SendErrorCode::EnqueueFailed => payload,
+        None if error.code == SendErrorCode::EnqueueFailed => {
+            return Err(invalid(
+                "what was sent with many others is not repeated alone; none of them was sent, \
+                or all were: look one up, or send them one by one with ids of your own",
+            ));
+        }
         _ => return Err(invalid(format!("a send that failed with {} is not repeated", error.code))),
     };
     let age = age(payload.task.id);
@@ -40,14 +46,19 @@ pub(super) async fn retry(
             "the first try is {hours} hours old; its task may be done and forgotten by now: send it anew"
         )));
     }
-    let id = commit(client, payload, true).await?;
-    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.clone())))
+    let command = SendPayload::clone(payload);
+    let id = commit(client, command, true).await?;
+    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.to_string())))
 }
 
 /// Writes one command and rings for it; repeats what failed for a passing reason, if the client is set so.
 /// `again`: it may have been sent before.
-pub(super) async fn commit(client: &Client, command: &SendPayload, again: bool) -> Result<TaskId, SendError> {
-    let mut sent = once(client, command, again).await;
+pub(super) async fn commit(
+    client: &Client,
+    mut command: SendPayload,
+    again: bool,
+) -> Result<TaskId, SendError> {
+    let mut sent = once(client, &mut command, again).await;
     let mut pause = RESEND_PAUSE;
     for _ in 0..if client.inner.settings.resend { RESENDS_MAX } else { 0 } {
         match &sent {
@@ -58,7 +69,7 @@ pub(super) async fn commit(client: &Client, command: &SendPayload, again: bool) 
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(RESEND_PAUSE_MAX);
-        sent = once(client, command, true).await;
+        sent = once(client, &mut command, true).await;
     }
     if sent.is_ok() {
         ring(client, &command.options);
@@ -66,7 +77,8 @@ pub(super) async fn commit(client: &Client, command: &SendPayload, again: bool) 
     sent
 }
 
-async fn once(client: &Client, command: &SendPayload, again: bool) -> Result<TaskId, SendError> {
+async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result<TaskId, SendError> {
+    resolve(client, command).await?;
     let store = &client.inner.store;
     let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
     if command.key.is_none() && !again {
@@ -83,9 +95,45 @@ async fn once(client: &Client, command: &SendPayload, again: bool) -> Result<Tas
     Ok(id)
 }
 
+/// Checks a command against what its task's plugin published, and completes it from there. What was complete
+/// stays as it is: a repeated command must not become another one because a plugin was changed meanwhile.
+///
+/// # Errors
+/// An `ENQUEUE_FAILED` of this step can be repeated like one of the insert: it carries the command.
+pub(super) async fn resolve(client: &Client, command: &mut SendPayload) -> Result<(), SendError> {
+    let repeatable = |error: SendError, command: &SendPayload| match error.code {
+        SendErrorCode::EnqueueFailed => error.with_payload(command.clone()),
+        _ => error,
+    };
+    let catalogue = &client.inner.catalogue;
+    if command.kind.is_none() {
+        let entry = catalogue.task(&command.name, command.unpublished).await;
+        let entry = entry.map_err(|error| repeatable(error, command))?;
+        let entry = catalogue.validate(&command.name, entry, &command.task.args).await;
+        let entry = entry.map_err(|error| repeatable(error, command))?;
+        let redeliveries = command.redeliveries.or(entry.policy.redeliveries).unwrap_or(3);
+        let retries = command
+            .options
+            .max_retries
+            .map_or(entry.policy.max_retries.unwrap_or(0), |n| n.unsigned_abs().into());
+        if redeliveries == 0 && retries > 0 {
+            return Err(invalid(
+                "redeliveries = 0 means never start twice, which retries would do: set retries to 0",
+            ));
+        }
+        let lane = catalogue.lane(entry.kind, command.queue.as_str(), command.priority).await;
+        command.options.lane = lane.map_err(|e| repeatable(SendError::enqueue(&e), command))?;
+        command.options.redeliveries_max = i16::try_from(redeliveries).unwrap_or(i16::MAX);
+        command.options.keep_input = command.keep_input.or(entry.policy.keep_input).unwrap_or(true);
+        command.kind = Some(entry.kind);
+        command.task.fingerprint = fingerprint(command.name.as_str(), &command.options, &command.task.args);
+    }
+    Ok(())
+}
+
 /// Inserts a command that may have been sent before through this connection, taking its key first.
 pub(super) async fn write(
-    conn: &mut sqlx::PgConnection,
+    conn: &mut crate::store::PgConnection,
     command: &SendPayload,
     window_seconds: i32,
     durable: bool,
@@ -93,7 +141,8 @@ pub(super) async fn write(
     let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
     let NewTask { id, fingerprint, .. } = command.task;
     if let Some(key) = &command.key {
-        let taken = crate::store::take_key(conn, command.kind, key, id, fingerprint, window_seconds).await;
+        let kind = command.kind.expect("only a resolved command is written");
+        let taken = crate::store::take_key(conn, kind, key, id, fingerprint, window_seconds).await;
         match taken.map_err(failed)? {
             KeyOutcome::Taken => {}
             KeyOutcome::Same(id) => return Ok(id),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::store::{NewTask, SendOptions, StoreError};
-use crate::task::{Retrieval, TaskError, TaskId};
+use crate::task::{QueueName, Retrieval, TaskError, TaskId, TaskName};
 
 /// What a caller can do about a send that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,15 +73,22 @@ pub struct SendError {
     pub retryable: bool,
     /// The id the task has, or would have had.
     pub task_id: Option<TaskId>,
-    /// The command, if it got as far as the database.
+    /// The command, if there is something to repeat; not for many at once.
     pub payload: Option<Box<SendPayload>>,
 }
 
 /// A command as it was sent, for [`crate::Client::retry_send`].
 #[derive(Debug, Clone)]
 pub struct SendPayload {
-    pub(super) name: String,
-    pub(super) kind: i32,
+    pub(super) name: TaskName,
+    pub(super) queue: QueueName,
+    pub(super) priority: i16,
+    pub(super) redeliveries: Option<u32>,
+    pub(super) keep_input: Option<bool>,
+    pub(super) unpublished: bool,
+    /// Unknown until the database was asked for the task's name; then `options` and the fingerprint are
+    /// complete, and stay as they are however often the command is repeated.
+    pub(super) kind: Option<i32>,
     pub(super) task: NewTask,
     pub(super) options: SendOptions,
     pub(super) key: Option<String>,
@@ -91,7 +98,7 @@ impl SendPayload {
     /// The task's full name.
     #[must_use]
     pub fn task_name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     /// The arguments, UTF-8 JSON.
@@ -129,6 +136,13 @@ impl SendError {
         self.task_id = Some(payload.task.id);
         self.payload = Some(Box::new(payload));
         self
+    }
+}
+
+impl SendError {
+    /// Of one among many: it is not repeated alone.
+    pub(super) fn without_payload(self) -> Self {
+        Self { payload: None, task_id: None, ..self }
     }
 }
 

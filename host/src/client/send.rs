@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::store::{NewTask, SendOptions, StoreError};
 use crate::task::{QueueName, TaskId, TaskName};
 
-use super::command::{commit, encode, fingerprint, invalid, ring, window_seconds, write};
+use super::command::{commit, encode, fingerprint, invalid, resolve, ring, window_seconds, write};
 use super::error::{SendError, SendErrorCode, SendPayload};
 use super::{Client, TaskHandle};
 
@@ -161,27 +161,31 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let mut many = many.into_iter().peekable();
         let Some(first) = many.peek() else { return Ok(Vec::new()) };
         let first = self.encode(first.borrow())?;
-        let mut options = self.prepare(first).await?;
+        let mut command = self.draft(first)?;
+        resolve(self.client, &mut command).await.map_err(SendError::without_payload)?;
+        let catalogue = &self.client.inner.catalogue;
+        let entry = catalogue.task(&command.name, self.unpublished).await?;
+        // From here on with this one connection: a second one may not be there.
         let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
         let mut handles = Vec::new();
         let mut batch: Vec<NewTask> = Vec::new();
         let mut bytes = 0;
         while let Some(args) = many.next() {
             let args = self.encode(args.borrow())?;
-            options = self.checked(options, &args).await?;
-            let fingerprint = fingerprint(&options.name, &options.options, &args);
+            entry.check(&command.name, &args)?;
+            let fingerprint = fingerprint(command.name.as_str(), &command.options, &args);
             let task = NewTask { id: uuid::Uuid::now_v7(), args, fingerprint };
             bytes += task.args.len();
             handles.push(self.handle(task.id));
             batch.push(task);
             if batch.len() == BATCH_ROWS || bytes > BATCH_BYTES || many.peek().is_none() {
-                crate::store::insert(&mut tx, &options.options, &batch, true).await.map_err(failed)?;
+                crate::store::insert(&mut tx, &command.options, &batch, true).await.map_err(failed)?;
                 batch.clear();
                 bytes = 0;
             }
         }
         tx.commit().await.map_err(|e| failed(e.into()))?;
-        ring(self.client, &options.options);
+        ring(self.client, &command.options);
         Ok(handles)
     }
 
@@ -194,15 +198,16 @@ impl<'c, R: TaskRef> Send<'c, R> {
         tx: &mut sqlx::PgConnection,
         args: impl Borrow<R::Args>,
     ) -> Result<TaskHandle<R::Output>, SendError> {
-        let command = self.prepare(self.encode(args.borrow())?).await?;
+        let mut command = self.draft(self.encode(args.borrow())?)?;
+        resolve(self.client, &mut command).await?;
         let id = write(tx, &command, window_seconds(self.client), false).await?;
         Ok(self.handle(id))
     }
 
     async fn commit(&self, args: Vec<u8>) -> Result<TaskId, SendError> {
-        let command = self.prepare(args).await?;
+        let command = self.draft(args)?;
         // An id of the caller's own may have been sent before.
-        commit(self.client, &command, self.id.is_some()).await
+        commit(self.client, command, self.id.is_some()).await
     }
 
     fn handle<T: DeserializeOwned>(&self, id: TaskId) -> TaskHandle<T> {
@@ -213,8 +218,8 @@ impl<'c, R: TaskRef> Send<'c, R> {
         encode(self.client, self.task.name(), args)
     }
 
-    /// Everything short of the insert.
-    async fn prepare(&self, args: Vec<u8>) -> Result<SendPayload, SendError> {
+    /// The command as it was asked for, checked as far as that goes without the database.
+    fn draft(&self, args: Vec<u8>) -> Result<SendPayload, SendError> {
         let name = TaskName::new(self.task.name()).map_err(|e| invalid(e.to_string()))?;
         let queue = match &self.queue {
             Some(queue) => QueueName::new(queue).map_err(|e| invalid(e.to_string()))?,
@@ -229,62 +234,37 @@ impl<'c, R: TaskRef> Send<'c, R> {
         if self.id.is_some_and(|id| id.get_version_num() != 7) {
             return Err(invalid("an id is a UUIDv7: its time decides where the task's story is kept"));
         }
+        if self.retries.is_some_and(|n| n > 20) || self.redeliveries.is_some_and(|n| n > 1_000) {
+            return Err(invalid("retries are at most 20, redeliveries at most 1000"));
+        }
+        // A century is as good as never, and keeps the sum within the database's calendar.
+        let delay_ms = self.delay.map(|delay| i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+        if delay_ms.is_some_and(|ms| ms > 3_155_760_000_000) {
+            return Err(invalid("a delay is at most 100 years"));
+        }
         if self.client.inner.settings.suppress_sends {
             let message = "sends are suppressed, by the client's settings or HOSTLER_SUPPRESS_SENDS";
             return Err(SendError::refused(SendErrorCode::SendSuppressed, message));
         }
-        let catalogue = &self.client.inner.catalogue;
-        let mut entry = catalogue.task(&name, self.unpublished).await?;
-        entry = catalogue.validate(&name, entry, &args).await?;
-        let redeliveries = self.redeliveries.or(entry.policy.redeliveries).unwrap_or(3);
-        let retries = self.retries.or(entry.policy.max_retries).unwrap_or(0);
-        if self.retries.is_some_and(|n| n > 20) || redeliveries > 1_000 {
-            return Err(invalid("retries are at most 20, redeliveries at most 1000"));
-        }
-        if redeliveries == 0 && retries > 0 {
-            return Err(invalid(
-                "redeliveries = 0 means never start twice, which retries would do: set retries to 0",
-            ));
-        }
-        let lane = catalogue
-            .lane(entry.kind, queue.as_str(), self.priority)
-            .await
-            .map_err(|e| SendError::enqueue(&e))?;
-        let delay_ms = match self.delay {
-            // A century is as good as never, and keeps the sum within the database's calendar.
-            Some(delay) => Some(
-                i64::try_from(delay.as_millis())
-                    .ok()
-                    .filter(|ms| *ms <= 3_155_760_000_000)
-                    .ok_or_else(|| invalid("a delay is at most 100 years"))?,
-            ),
-            None => None,
-        };
-        let options = SendOptions {
-            lane,
-            delay_ms,
-            good_until: self.good_until,
-            redeliveries_max: i16::try_from(redeliveries).unwrap_or(i16::MAX),
-            max_retries: self.retries.and_then(|n| i16::try_from(n).ok()),
-            keep_input: self.keep_input.or(entry.policy.keep_input).unwrap_or(true),
-            parent: self.parent,
-        };
-        let fingerprint = fingerprint(name.as_str(), &options, &args);
-        let id = self.id.unwrap_or_else(uuid::Uuid::now_v7);
         Ok(SendPayload {
-            name: name.to_string(),
-            kind: entry.kind,
-            task: NewTask { id, args, fingerprint },
-            options,
+            name,
+            queue,
+            priority: self.priority,
+            redeliveries: self.redeliveries,
+            keep_input: self.keep_input,
+            unpublished: self.unpublished,
+            kind: None,
+            task: NewTask { id: self.id.unwrap_or_else(uuid::Uuid::now_v7), args, fingerprint: 0 },
+            options: SendOptions {
+                lane: 0,
+                delay_ms,
+                good_until: self.good_until,
+                redeliveries_max: 0,
+                max_retries: self.retries.and_then(|n| i16::try_from(n).ok()),
+                keep_input: true,
+                parent: self.parent,
+            },
             key: self.key.clone(),
         })
-    }
-
-    /// Checks one more set of arguments for the same command.
-    async fn checked(&self, command: SendPayload, args: &[u8]) -> Result<SendPayload, SendError> {
-        let name = TaskName::new(command.name.clone()).map_err(|e| invalid(e.to_string()))?;
-        let entry = self.client.inner.catalogue.task(&name, self.unpublished).await?;
-        self.client.inner.catalogue.validate(&name, entry, args).await?;
-        Ok(command)
     }
 }

@@ -71,3 +71,40 @@ async fn only_a_send_that_failed_on_the_way_is_repeated() {
     assert!(error.message.contains("13 hours old"), "{error}");
     stage.clear().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_never_reached_the_database_is_repeated_too() {
+    let stage = Stage::set().await;
+    let wire = Wire::to(stage.database.url()).await;
+    // Nothing is known of the task yet: not even its name was looked up.
+    let client = wire.client().connect().await.expect("a client");
+    wire.cut();
+    let error = client.task("text.word_count").key("k").send(json!({"text": "a b"})).await.expect_err("cut");
+    assert_eq!((error.code, error.retryable), (SendErrorCode::EnqueueFailed, true));
+    let payload = error.payload.as_ref().expect("what there is to repeat");
+    assert_eq!((payload.task_name(), payload.key()), ("text.word_count", Some("k")));
+    wire.mend(&client).await;
+    let handle = client.retry_send(&error).await.expect("sent");
+    assert_eq!(Some(handle.id()), error.task_id);
+    assert_eq!(handle.get(Some(LONG)).await.expect("a result")["words"], 2);
+    stage.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_sent_through_one_connection_and_not_repeated_one_by_one() {
+    let stage = Stage::set().await;
+    let wire = Wire::to(stage.database.url()).await;
+    let client = wire.client().connect().await.expect("a client");
+    let many = (0..10).map(|n| json!({"text": n.to_string()}));
+    assert_eq!(client.send_many("text.word_count", many.clone()).await.expect("sent").len(), 10);
+    let refused = many.clone().chain([json!({"text": 1})]);
+    let error = client.send_many("text.word_count", refused).await.expect_err("the last one");
+    assert_eq!(error.code, SendErrorCode::ValidationFailed);
+    wire.cut();
+    let error = client.send_many("text.word_count", many).await.expect_err("cut");
+    assert_eq!(error.code, SendErrorCode::EnqueueFailed);
+    wire.mend(&client).await;
+    let error = client.retry_send(&error).await.expect_err("there is no one to repeat");
+    assert_eq!(error.code, SendErrorCode::ValidationFailed);
+    stage.clear().await;
+}
