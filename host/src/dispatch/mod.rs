@@ -50,6 +50,8 @@ pub struct HostConfig {
     pub lease: Duration,
     /// How long a cancelled attempt may go on by itself before it is interrupted.
     pub cancel_grace: Duration,
+    /// How long final tasks stay on record, in days.
+    pub retention_days: u32,
     /// Whether it listens for wakes; without, it polls.
     pub listen: bool,
     /// Threads that run wasm; `None` is one for each core.
@@ -69,6 +71,7 @@ impl HostConfig {
             queues: None,
             lease: Duration::from_secs(15),
             cancel_grace: Duration::from_secs(2),
+            retention_days: 30,
             listen: true,
             wasm_threads: None,
             cache_dir: None,

@@ -21,7 +21,8 @@ const POLL_MIN: Duration = Duration::from_millis(10);
 const CONTACT: Duration = Duration::from_millis(2_500);
 /// Between two looks for tasks of sessions that are no longer alive, whether or not one was seen to die.
 const RECOVER: Duration = Duration::from_secs(30);
-const PARTITIONS: Duration = Duration::from_secs(3600);
+/// Between two looks after the partitions and the end of history.
+const HISTORY: Duration = Duration::from_secs(3600);
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
 
@@ -118,7 +119,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         judged: HashMap::new(),
         contact_at: None,
         recover_at: Instant::now(),
-        partitions_at: Instant::now(),
+        history_at: Instant::now(),
     };
     let mut changes = shift.shared().registry.changes();
     changes.mark_unchanged();
@@ -150,7 +151,7 @@ struct Keeper {
     judged: HashMap<Session, (i64, i64)>,
     contact_at: Option<i64>,
     recover_at: Instant,
-    partitions_at: Instant,
+    history_at: Instant,
 }
 
 impl Keeper {
@@ -267,10 +268,27 @@ impl Keeper {
             // As long as there is something to take back, the next round goes on.
             self.recover_at = if recovered.is_empty() { now + RECOVER } else { now };
         }
-        if now >= self.partitions_at {
-            crate::store::make_partitions(conn).await?;
-            self.partitions_at = now + PARTITIONS;
+        if now >= self.history_at {
+            // Somebody's lock stood in the way, as a rule. Nothing urgent is lost, and the rest of the round
+            // must not wait for it.
+            let more = self.keep_history(conn).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the partitions of history were not looked after; next try in an hour");
+                false
+            });
+            self.history_at = if more { now } else { now + HISTORY };
         }
         Ok(())
+    }
+
+    /// Makes the coming days' partitions and lets go of what is over its time; returns whether there is more.
+    async fn keep_history(&self, conn: &mut PgConnection) -> Result<bool, StoreError> {
+        let days = i32::try_from(self.shift.shared().config.retention_days).unwrap_or(i32::MAX);
+        crate::store::make_partitions(conn).await?;
+        if let Some(day) = crate::store::drop_day(conn, days).await? {
+            tracing::info!(%day, "a day of history is over its time and was dropped");
+            return Ok(true);
+        }
+        let pruned = crate::store::prune(conn, days, BATCH).await?;
+        Ok([pruned.tasks, pruned.keys, pruned.hosts].contains(&BATCH))
     }
 }

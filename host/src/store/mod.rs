@@ -36,7 +36,9 @@ pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, insert};
 pub use settle::{Settle, Settled, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-pub use upkeep::{Recovered, expire, make_partitions, progress, promote, recover};
+pub use upkeep::{
+    Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover,
+};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 
 /// The rows, through a pool of connections.
