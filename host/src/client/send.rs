@@ -309,7 +309,7 @@ async fn commit(client: &Client, command: &SendPayload, again: bool) -> Result<T
 
 /// Inserts a command through this connection, taking its key first.
 async fn write(
-    conn: &mut sqlx::PgConnection,
+    conn: &mut crate::store::PgConnection,
     command: &SendPayload,
     window_seconds: i32,
     durable: bool,
