@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,6 +22,11 @@ const POLL_MIN: Duration = Duration::from_millis(10);
 const CONTACT: Duration = Duration::from_millis(2_500);
 /// Between two looks for tasks of sessions that are no longer alive, whether or not one was seen to die.
 const RECOVER: Duration = Duration::from_secs(30);
+/// A look at everything walks over whatever vacuum could not remove yet. One that takes long, because an open
+/// transaction holds vacuum up, is followed by looks at newer positions alone, for so many times as long.
+const FULL_LOOK_SHARE: u32 = 50;
+/// So far behind the newest position those begin: a sender may take a while to commit.
+const LATE_POSITIONS: i64 = 10_000;
 const PARTITIONS: Duration = Duration::from_secs(3600);
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
@@ -102,10 +108,7 @@ pub(super) async fn listen_until_over(shift: Arc<Shift>) {
             }
             Wake::Cancel(session) if session == shift.session() => shift.poll_now.notify_one(),
             Wake::Cancel(_) | Wake::Done(_) => {}
-            Wake::Lost => {
-                shift.hints.sweep(shift.served().order.iter().map(|(_, lane)| *lane));
-                shift.poll_now.notify_one();
-            }
+            Wake::Lost => shift.look_around(),
         }
     }
 }
@@ -119,6 +122,8 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         contact_at: None,
         recover_at: Instant::now(),
         partitions_at: Instant::now(),
+        full_look_at: Instant::now(),
+        floor: 0,
     };
     let mut changes = shift.shared().registry.changes();
     changes.mark_unchanged();
@@ -151,6 +156,9 @@ struct Keeper {
     contact_at: Option<i64>,
     recover_at: Instant,
     partitions_at: Instant,
+    full_look_at: Instant,
+    /// Where a look that is not at everything begins.
+    floor: i64,
 }
 
 impl Keeper {
@@ -173,14 +181,20 @@ impl Keeper {
         }
         let served = shift.served();
         let lanes: Vec<_> = served.order.iter().map(|(_, lane)| *lane).collect();
-        let poll = crate::store::poll(conn, shift.session(), &lanes).await?;
+        let everywhere =
+            shift.look_everywhere.swap(false, Ordering::AcqRel) || Instant::now() >= self.full_look_at;
+        let floor = if everywhere { 0 } else { self.floor };
+        let began = Instant::now();
+        let poll = crate::store::poll(conn, shift.session(), &lanes, floor).await?;
+        if everywhere {
+            self.floor = poll.newest_position - LATE_POSITIONS;
+            self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
+        }
         shift.clock().set(poll.now_us);
         if poll.newest_lane > served.newest_lane {
             offers::find_lanes(&shift, poll.newest_lane).await?;
         }
-        if !poll.lanes_waiting.is_empty() {
-            shift.hints.sweep(poll.lanes_waiting.iter().copied());
-        }
+        shift.hints.found(poll.waiting.iter().copied());
         if !poll.cancels.is_empty() {
             shift.cancel(&poll.cancels);
             crate::store::cancels_seen(conn, shift.session(), &poll.cancels).await?;
@@ -260,9 +274,9 @@ impl Keeper {
                 doorbell.done(done.iter().map(|r| r.id).collect());
             }
             if !back.is_empty() {
-                let lanes: Vec<_> = back.iter().map(|r| r.lane).collect();
-                self.shift.hints.sweep(lanes.iter().copied());
-                doorbell.lanes(lanes);
+                let places: Vec<_> = back.iter().filter_map(|r| r.place).collect();
+                doorbell.lanes(places.iter().map(|(lane, _)| *lane).collect());
+                self.shift.hints.found(places);
             }
             // As long as there is something to take back, the next round goes on.
             self.recover_at = if recovered.is_empty() { now + RECOVER } else { now };

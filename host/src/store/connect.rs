@@ -61,9 +61,10 @@ impl Connect {
         let never_scan = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
         let common = [("jit", "off"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "60s")];
         match role {
-            Role::Hot => {
-                options.options(never_scan).options(common).options([("plan_cache_mode", "force_generic_plan")])
-            }
+            Role::Hot => options
+                .options(never_scan)
+                .options(common)
+                .options([("plan_cache_mode", "force_generic_plan")]),
             Role::Cold => options.options(common).options([("plan_cache_mode", "force_custom_plan")]),
         }
     }

@@ -28,7 +28,7 @@ pub use connect::{Connect, Role, conn, pool};
 pub use error::StoreError;
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
 pub use key::{KeyOutcome, take_key};
-pub use list::{ListedHost, ListedTask};
+pub use list::{About, ListedHost, ListedTask};
 pub use lookup::{Kind, Lane, ServedLane};
 pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
 pub use publish::{Offer, Published, publish, serve};
