@@ -94,6 +94,7 @@ async fn drain(url: &str, plugins: &Path, options: &Options) -> serde_json::Valu
     client.send_many("misbehave.noop", std::iter::repeat_n(&args, options.tasks)).await.expect("sent");
     let send_seconds = began.elapsed().as_secs_f64();
 
+    let database_before = postgres_cpu_ms();
     let cpu_before = cpu_ms();
     let wal_before = wal(&pool).await;
     let host = Host::start(config(url, plugins, options.slots)).await.expect("a host");
@@ -108,6 +109,7 @@ async fn drain(url: &str, plugins: &Path, options: &Options) -> serde_json::Valu
         }
     }
     let cpu = cpu_ms() - cpu_before;
+    let database_cpu = postgres_cpu_ms() - database_before;
     let wal_bytes = wal(&pool).await - wal_before;
     let (done, seconds): (i64, f64) = sqlx::query_as(
         "select count(*), extract(epoch from max(finished_at) - min(claimed_at))::float8 from hostler.history
@@ -135,6 +137,7 @@ async fn drain(url: &str, plugins: &Path, options: &Options) -> serde_json::Valu
         "send_per_second": (tasks / send_seconds).round(),
         "drain_per_second": (tasks / seconds).round(),
         "host_cpu_us_per_task": (cpu * 1000.0 / tasks * 10.0).round() / 10.0,
+        "database_cpu_us_per_task": (database_cpu * 1000.0 / tasks * 10.0).round() / 10.0,
         "drain_wal_bytes_per_task": (wal_bytes / tasks).round(),
         "hot_ratio": (hot * 1000.0).round() / 1000.0,
     })
@@ -179,4 +182,19 @@ fn cpu_ms() -> f64 {
         let ms = |t: libc::timeval| t.tv_sec as f64 * 1000.0 + t.tv_usec as f64 / 1000.0;
         ms(usage.ru_utime) + ms(usage.ru_stime)
     }
+}
+
+/// CPU time of all processes named postgres; the machine is expected to run no others.
+fn postgres_cpu_ms() -> f64 {
+    let stats = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (name, rest) = stat.split_once(')')?;
+        if !name.ends_with("(postgres") {
+            return None;
+        }
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+        Some(ticks * 10.0)
+    });
+    stats.sum()
 }
