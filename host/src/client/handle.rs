@@ -171,7 +171,8 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     fn timed_out(&self, timeout: Option<Duration>, status: Status) -> TaskError {
         let ms = u64::try_from(timeout.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
         let message = format!("the task is {status} after {ms} ms of waiting; it may still run, ask again");
-        TaskError::new(Retrieval::WaitTimeout, message).with_data(json!({ "timeout_ms": ms, "status": status }))
+        TaskError::new(Retrieval::WaitTimeout, message)
+            .with_data(json!({ "timeout_ms": ms, "status": status }))
     }
 }
 

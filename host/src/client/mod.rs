@@ -36,7 +36,7 @@ use crate::task::{Status, TaskError, TaskId};
 use catalogue::Catalogue;
 use waiters::Waiters;
 
-pub use crate::store::{ListedHost, ListedTask, StoreError as ConnectError};
+pub use crate::store::{About, ListedHost, ListedTask, StoreError as ConnectError};
 pub use error::{SendError, SendErrorCode, SendPayload};
 pub use handle::TaskHandle;
 pub use info::{HostInfo, Include, PluginInfo, Progress, TaskAttempt, TaskInfo};
@@ -233,6 +233,14 @@ impl Client {
     /// `BROKER_ERROR`.
     pub async fn tasks(&self) -> Result<Vec<ListedTask>, TaskError> {
         self.inner.store.list_tasks().await.map_err(error::broker)
+    }
+
+    /// The server's version and clock, and who holds its vacuum back.
+    ///
+    /// # Errors
+    /// `BROKER_ERROR`.
+    pub async fn about_server(&self) -> Result<About, TaskError> {
+        self.inner.store.about().await.map_err(error::broker)
     }
 
     /// Returns once the wakes of all sends so far are out: for programs that send and end. Cancel-safe.

@@ -301,7 +301,9 @@ async fn commit(client: &Client, command: &SendPayload, again: bool) -> Result<T
         let stored = store.fingerprint(command.task.id).await.map_err(failed)?;
         if stored != Some(command.task.fingerprint) {
             let message = format!("the id {} belongs to another command", command.task.id);
-            return Err(SendError::refused(SendErrorCode::PayloadMismatch, message).with_payload(command.clone()));
+            return Err(
+                SendError::refused(SendErrorCode::PayloadMismatch, message).with_payload(command.clone())
+            );
         }
     }
     Ok(command.task.id)

@@ -35,9 +35,12 @@ struct Start {
     listen: Option<Connect>,
 }
 
+/// Who waits for which task; each wait has a number, to be found again.
+type ByTask = HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>;
+
 #[derive(Debug, Default)]
 struct Shared {
-    waiting: Mutex<HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>>,
+    waiting: Mutex<ByTask>,
     /// Somebody began to wait.
     registered: Notify,
     next: std::sync::atomic::AtomicU64,
@@ -103,7 +106,7 @@ impl Drop for Waiting {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ByTask> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

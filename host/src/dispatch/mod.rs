@@ -23,6 +23,7 @@ mod shift;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -105,6 +106,8 @@ struct Shared {
     sandbox: Arc<Sandbox>,
     registry: Registry,
     doorbell: Doorbell,
+    /// How many attempts it runs or has yet to settle.
+    running: AtomicUsize,
     /// Set once: no more claims.
     draining: CancellationToken,
     /// Set once: interrupt what still runs.
@@ -116,7 +119,6 @@ struct Shared {
 pub struct Host {
     shared: Arc<Shared>,
     session: watch::Receiver<Option<Session>>,
-    running: watch::Receiver<usize>,
     life: JoinHandle<usize>,
 }
 
@@ -143,15 +145,15 @@ impl Host {
             connect,
             sandbox,
             registry,
+            running: AtomicUsize::new(0),
             draining: CancellationToken::new(),
             hurry: CancellationToken::new(),
         });
         let (tell_session, session) = watch::channel(None);
-        let (tell_running, running) = watch::channel(0);
         let first = Shift::join(shared.clone()).await?;
         tell_session.send_replace(Some(first.session()));
-        let life = tokio::spawn(live(shared.clone(), first, tell_session, tell_running));
-        Ok(Self { shared, session, running, life })
+        let life = tokio::spawn(live(shared.clone(), first, tell_session));
+        Ok(Self { shared, session, life })
     }
 
     /// The plugins it has loaded, and the files it could not load.
@@ -175,7 +177,7 @@ impl Host {
     /// How many attempts it runs; a hint.
     #[must_use]
     pub fn running(&self) -> usize {
-        *self.running.borrow()
+        self.shared.running.load(Ordering::Relaxed)
     }
 
     /// Stops claiming, lets attempts finish for `grace`, then interrupts them and gives them back. When it
@@ -198,15 +200,10 @@ impl Host {
 }
 
 /// Shift after shift, until it is drained. Returns how many attempts the last one interrupted.
-async fn live(
-    shared: Arc<Shared>,
-    first: Arc<Shift>,
-    session: watch::Sender<Option<Session>>,
-    running: watch::Sender<usize>,
-) -> usize {
+async fn live(shared: Arc<Shared>, first: Arc<Shift>, session: watch::Sender<Option<Session>>) -> usize {
     let mut shift = first;
     loop {
-        match shift.work(&running).await {
+        match shift.work().await {
             Ended::Drained { interrupted } => return interrupted,
             Ended::Lost => tracing::warn!(
                 session = %shift.session(),

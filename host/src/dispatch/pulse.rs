@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +24,11 @@ const CONTACT: Duration = Duration::from_millis(2_500);
 const RECOVER: Duration = Duration::from_secs(30);
 /// Between two looks after the partitions and the end of history.
 const HISTORY: Duration = Duration::from_secs(3600);
+/// A look at everything walks over whatever vacuum could not remove yet. One that takes long, because an open
+/// transaction holds vacuum up, is followed by looks at newer positions alone, for so many times as long.
+const FULL_LOOK_SHARE: u32 = 50;
+/// So far behind the newest position those begin: a sender may take a while to commit.
+const LATE_POSITIONS: i64 = 10_000;
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
 
@@ -103,10 +109,7 @@ pub(super) async fn listen_until_over(shift: Arc<Shift>) {
             }
             Wake::Cancel(session) if session == shift.session() => shift.poll_now.notify_one(),
             Wake::Cancel(_) | Wake::Done(_) => {}
-            Wake::Lost => {
-                shift.hints.sweep(shift.served().order.iter().map(|(_, lane)| *lane));
-                shift.poll_now.notify_one();
-            }
+            Wake::Lost => shift.look_around(),
         }
     }
 }
@@ -120,6 +123,8 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         contact_at: None,
         recover_at: Instant::now(),
         history_at: Instant::now(),
+        full_look_at: Instant::now(),
+        floor: 0,
     };
     let mut changes = shift.shared().registry.changes();
     changes.mark_unchanged();
@@ -152,6 +157,9 @@ struct Keeper {
     contact_at: Option<i64>,
     recover_at: Instant,
     history_at: Instant,
+    full_look_at: Instant,
+    /// Where a look that is not at everything begins.
+    floor: i64,
 }
 
 impl Keeper {
@@ -174,14 +182,20 @@ impl Keeper {
         }
         let served = shift.served();
         let lanes: Vec<_> = served.order.iter().map(|(_, lane)| *lane).collect();
-        let poll = crate::store::poll(conn, shift.session(), &lanes).await?;
+        let everywhere =
+            shift.look_everywhere.swap(false, Ordering::AcqRel) || Instant::now() >= self.full_look_at;
+        let floor = if everywhere { 0 } else { self.floor };
+        let began = Instant::now();
+        let poll = crate::store::poll(conn, shift.session(), &lanes, floor).await?;
+        if everywhere {
+            self.floor = poll.newest_position - LATE_POSITIONS;
+            self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
+        }
         shift.clock().set(poll.now_us);
         if poll.newest_lane > served.newest_lane {
             offers::find_lanes(&shift, poll.newest_lane).await?;
         }
-        if !poll.lanes_waiting.is_empty() {
-            shift.hints.sweep(poll.lanes_waiting.iter().copied());
-        }
+        shift.hints.found(poll.waiting.iter().copied());
         if !poll.cancels.is_empty() {
             shift.cancel(&poll.cancels);
             crate::store::cancels_seen(conn, shift.session(), &poll.cancels).await?;
@@ -261,9 +275,9 @@ impl Keeper {
                 doorbell.done(done.iter().map(|r| r.id).collect());
             }
             if !back.is_empty() {
-                let lanes: Vec<_> = back.iter().map(|r| r.lane).collect();
-                self.shift.hints.sweep(lanes.iter().copied());
-                doorbell.lanes(lanes);
+                let places: Vec<_> = back.iter().filter_map(|r| r.place).collect();
+                doorbell.lanes(places.iter().map(|(lane, _)| *lane).collect());
+                self.shift.hints.found(places);
             }
             // As long as there is something to take back, the next round goes on.
             self.recover_at = if recovered.is_empty() { now + RECOVER } else { now };

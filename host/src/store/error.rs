@@ -21,7 +21,9 @@ pub enum StoreError {
         reason: String,
     },
     /// The schema is not there.
-    #[error("the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`")]
+    #[error(
+        "the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`"
+    )]
     NoSchema,
     /// A newer hostler has migrated this database.
     #[error(

@@ -22,7 +22,9 @@ pub async fn schema_version(conn: &mut PgConnection) -> Result<Option<i64>, Stor
     if !there {
         return Ok(None);
     }
-    Ok(sqlx::query_scalar("select max(version) from hostler._sqlx_migrations where success").fetch_one(conn).await?)
+    Ok(sqlx::query_scalar("select max(version) from hostler._sqlx_migrations where success")
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Brings the schema up to date. Safe to call from many processes at once; a direct connection is needed,

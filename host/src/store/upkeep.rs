@@ -15,8 +15,8 @@ pub struct Recovered {
     pub id: TaskId,
     /// Its state now.
     pub status: Status,
-    /// Its lane.
-    pub lane: Lane,
+    /// Its lane and its position there, unless it is final.
+    pub place: Option<(Lane, i64)>,
 }
 
 /// Moves due tasks from the waiting room to their lanes; returns lanes with their numbers of tasks.
@@ -45,10 +45,11 @@ pub async fn recover(conn: &mut PgConnection, limit: i64) -> Result<Vec<Recovere
     let rows = sql!("recover").bind(limit).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
+            let lane: Option<Lane> = row.try_get("lane")?;
             Ok(Recovered {
                 id: row.try_get("id")?,
                 status: status_of(row.try_get("status")?)?,
-                lane: row.try_get("lane")?,
+                place: lane.zip(row.try_get("pos")?),
             })
         })
         .collect()

@@ -25,7 +25,7 @@ async fn a_task_past_its_good_until_is_never_claimed_and_expires() {
     let past = Utc::now() - Duration::seconds(1);
     let id = stage.send_with(|options| options.good_until = Some(past)).await;
     assert!(stage.claim(1).await.is_empty());
-    let poll = store::poll(&mut stage.conn, HOST, &[]).await.expect("a look");
+    let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
     assert!(poll.late);
     assert_eq!(store::expire(&mut stage.conn, 10).await.expect("an answer"), [id]);
     assert_eq!(stage.status(id).await, Status::Expired);
@@ -52,7 +52,7 @@ async fn good_until_is_judged_once_more_before_the_guest_starts() {
 }
 
 #[tokio::test]
-async fn a_claim_looks_only_behind_its_mark_and_a_sweep_finds_the_late() {
+async fn a_claim_looks_only_behind_its_mark_and_the_poll_finds_the_late() {
     let mut stage = Stage::new().await;
     let mut conn = stage.other().await;
     let mut sender = conn.begin().await.expect("a transaction");
@@ -68,7 +68,8 @@ async fn a_claim_looks_only_behind_its_mark_and_a_sweep_finds_the_late() {
     assert!(
         store::claim(&mut stage.conn, HOST, 2, &marks(mark), 10, name).await.expect("an answer").is_empty()
     );
-    let poll = store::poll(&mut stage.conn, HOST, &[stage.lane]).await.expect("a look");
-    assert_eq!(poll.lanes_waiting, [stage.lane], "which makes the host sweep");
+    let poll = store::poll(&mut stage.conn, HOST, &[stage.lane], 0).await.expect("a look");
+    let late = early[0].pos - 1;
+    assert_eq!(poll.waiting, [(stage.lane, late)], "where the host looks next");
     assert_eq!(claim_on(&mut stage.conn, HOST, 3, stage.lane).await.len(), 1);
 }

@@ -18,7 +18,7 @@ async fn a_claim_that_waits_for_its_hosts_death_gets_nothing() {
     let id = stage.send().await;
     let mut judge = stage.other().await;
     let mut judging = judge.begin().await.expect("a transaction");
-    let poll = store::poll(&mut judging, HOST, &[]).await.expect("a look");
+    let poll = store::poll(&mut judging, HOST, &[], 0).await.expect("a look");
     let seen = *poll.hosts.iter().find(|host| host.session == DEAD).expect("alive");
     assert!(store::declare_lost(&mut judging, seen).await.expect("an answer"));
 
@@ -40,7 +40,7 @@ async fn a_host_that_is_just_claiming_cannot_be_declared_dead() {
     let mut claiming = conn.begin().await.expect("a transaction");
     assert_eq!(claim_on(&mut claiming, DEAD, 1, stage.lane).await.len(), 1);
 
-    let poll = store::poll(&mut stage.conn, HOST, &[]).await.expect("a look");
+    let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
     let seen = *poll.hosts.iter().find(|host| host.session == DEAD).expect("alive");
     assert!(
         !store::declare_lost(&mut stage.conn, seen).await.expect("at once"),
@@ -59,7 +59,7 @@ async fn a_host_that_is_just_claiming_cannot_be_declared_dead() {
 async fn a_host_that_beat_since_it_was_seen_is_not_declared_dead() {
     let mut stage = Stage::new().await;
     join(&mut stage.conn, DEAD).await;
-    let poll = store::poll(&mut stage.conn, HOST, &[]).await.expect("a look");
+    let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
     let seen = *poll.hosts.iter().find(|host| host.session == DEAD).expect("alive");
     store::beat(&mut stage.conn, DEAD, 0, false).await.expect("an answer").expect("alive");
     assert!(!store::declare_lost(&mut stage.conn, seen).await.expect("an answer"));

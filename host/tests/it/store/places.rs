@@ -132,10 +132,10 @@ async fn a_cancel_of_a_running_task_is_found_with_the_poll() {
     let id = stage.send().await;
     let _running = stage.claim_one(1).await;
     stage.store.cancel(id).await.expect("an answer").expect("known");
-    let poll = store::poll(&mut stage.conn, HOST, &[]).await.expect("a look");
+    let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
     assert_eq!(poll.cancels, [id]);
     store::cancels_seen(&mut stage.conn, HOST, &[id]).await.expect("an answer");
-    let poll = store::poll(&mut stage.conn, HOST, &[]).await.expect("a look");
+    let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
     assert!(poll.cancels.is_empty());
     let unknown = stage.store.cancel(TaskId::now_v7()).await.expect("an answer");
     assert_eq!(unknown, None);

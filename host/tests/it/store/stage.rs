@@ -109,7 +109,7 @@ impl Stage {
     /// Declares a session dead, as a judge would that has seen its beat stand still.
     pub(super) async fn bury(&mut self, session: Session) {
         let lanes = [self.lane];
-        let poll = store::poll(&mut self.conn, self.session, &lanes).await.expect("a look");
+        let poll = store::poll(&mut self.conn, self.session, &lanes, 0).await.expect("a look");
         let seen = poll.hosts.into_iter().find(|host| host.session == session).expect("it is alive");
         assert!(store::declare_lost(&mut self.conn, seen).await.expect("an answer"));
     }
