@@ -79,3 +79,18 @@ async fn a_key_stays_taken_while_its_task_lives_and_for_its_window() {
     assert_eq!(written(stage.settle(claim, complete()).await), Some(Status::Completed));
     assert_eq!(with_key(&brief).await, third, "final, but within its window");
 }
+
+#[tokio::test]
+async fn a_send_that_is_repeated_after_its_keys_window_does_not_run_again() {
+    let mut stage = Stage::new().await;
+    // It reached the database, though its sender was told otherwise.
+    let id = TaskId::now_v7();
+    let taken = store::take_key(&mut stage.conn, 1, "k", id, 7, 0).await.expect("an answer");
+    assert_eq!(taken, KeyOutcome::Taken);
+    stage.store.insert(&stage.options(), &[super::stage::new_task(id)]).await.expect("sent");
+    let claim = stage.claim_one(1).await;
+    assert_eq!(written(stage.settle(claim, complete()).await), Some(Status::Completed));
+
+    let again = store::take_key(&mut stage.conn, 1, "k", id, 7, 0).await.expect("an answer");
+    assert_eq!(again, KeyOutcome::Same(id), "nobody inserts an id that its own key remembers");
+}
