@@ -4,7 +4,8 @@ with found as (
     select
         id, (case when session is null then 1 else 2 end)::smallint as status, home as lane, sent_at, run_at,
         good_until, null::timestamptz as finished_at, claimed_at, session, attempt, retries, redeliveries,
-        releases, redeliveries_max, max_retries, cancel_requested, parent, progress, progress_note,
+        releases, redeliveries_max, max_retries, cancel_requested, parent,
+        case when session is not null then progress end as progress, progress_note,
         previous_error,
         null::smallint as outcome, null::int as plugin, null::int as cpu_ms, null::int as wall_ms,
         null::bigint as memory_bytes_peak, null::smallint as error_family, null::text as error_code,

@@ -1,4 +1,4 @@
--- Who has an idempotency key, in a second statement so that it sees what the first one waited for; and
+-- Who has an idempotency key, after `key_lock` so that its snapshot holds what that one waited for; and
 -- whether the key's time is over: its task is final and the window has passed, or the task is gone.
 -- $1 kind, $2 key
 select
@@ -12,4 +12,3 @@ select
     ) as over
 from hostler.key k
 where k.kind = $1 and k.key = $2
-for update of k

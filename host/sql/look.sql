@@ -8,7 +8,7 @@ select
     null::text as error_code,
     null::bytea as error,
     null::bytea as result,
-    progress,
+    case when session is not null then progress end as progress,
     progress_note
 from hostler.task
 where id = any ($1::uuid[])

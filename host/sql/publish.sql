@@ -21,6 +21,15 @@ kinds as (
         result_schema = excluded.result_schema,
         policy = excluded.policy
     returning id, name
+),
+-- The lane that most sends use, so that a first send inside somebody's long transaction does not keep the
+-- others waiting for the lane it makes.
+lanes as (
+    insert into hostler.lane (kind, queue, priority)
+    select id, 'default', 50
+    from kinds
+    order by id
+    on conflict (kind, queue, priority) do nothing
 )
 select code.id as plugin, kinds.id as kind, kinds.name
 from code, kinds

@@ -27,8 +27,26 @@ pub mod client;
 pub mod embedded;
 
 #[cfg(feature = "host")]
+pub mod testing;
+
+#[cfg(feature = "host")]
 #[doc(hidden)]
 pub mod cli;
 
-pub use client::{Client, Include, SendError, SendErrorCode, TaskAttempt, TaskHandle, TaskInfo};
+/// The guides' code blocks are compiled with the tests.
+#[cfg(all(doctest, feature = "host"))]
+mod guides {
+    #[doc = include_str!("../../docs/errors.md")]
+    mod errors {}
+    #[doc = include_str!("../../docs/retries.md")]
+    mod retries {}
+    #[doc = include_str!("../../docs/retrieving-results.md")]
+    mod retrieving_results {}
+    #[doc = include_str!("../../docs/sending.md")]
+    mod sending {}
+    #[doc = include_str!("../../docs/testing.md")]
+    mod testing {}
+}
+
+pub use client::{Client, Include, RerunError, SendError, SendErrorCode, TaskAttempt, TaskHandle, TaskInfo};
 pub use task::{AttemptOutcome, ErrorCode, Status, TaskError, TaskId};

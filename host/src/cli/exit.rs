@@ -122,7 +122,9 @@ fn of_send(code: SendErrorCode) -> Code {
         SendErrorCode::ValidationFailed
         | SendErrorCode::PayloadTooLarge
         | SendErrorCode::PayloadMismatch
-        | SendErrorCode::KeyConflict => Code::Refused,
+        | SendErrorCode::KeyConflict
+        | SendErrorCode::SendSuppressed
+        | SendErrorCode::AsyncContext => Code::Refused,
     }
 }
 
@@ -182,6 +184,6 @@ mod tests {
             "a task's own word is no code of ours"
         );
         let sends = SendErrorCode::ALL.map(|code| of_send(code).number());
-        assert_eq!(sends, [2, 4, 2, 2, 2, 5]);
+        assert_eq!(sends, [2, 4, 2, 2, 2, 5, 2, 2]);
     }
 }

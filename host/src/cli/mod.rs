@@ -25,6 +25,7 @@ mod migrate;
 mod new;
 mod output;
 mod plugins;
+mod rerun;
 mod run;
 mod send;
 mod serve;
@@ -80,6 +81,7 @@ enum Command {
     Get(get::Get),
     Info(info::Info),
     Cancel(cancel::Cancel),
+    Rerun(rerun::Rerun),
     Run(run::Run),
     Build(build::Build),
     New(new::New),
@@ -149,6 +151,7 @@ async fn run(cli: Cli) -> Result<(), Exit> {
         Command::Get(get) => Box::pin(get.run(&context)).await,
         Command::Info(info) => Box::pin(info.run(&context)).await,
         Command::Cancel(cancel) => Box::pin(cancel.run(&context)).await,
+        Command::Rerun(rerun) => Box::pin(rerun.run(&context)).await,
         Command::Run(run) => Box::pin(context.signals.or(run.run(&context))).await,
         Command::Build(build) => Box::pin(context.signals.or(build.run(&context))).await,
         Command::New(new) => Box::pin(context.signals.or(new.run(&context))).await,

@@ -21,17 +21,23 @@ pub enum SendErrorCode {
     KeyConflict,
     /// The database did not take it, or its answer was lost; see [`SendError::retryable`].
     EnqueueFailed,
+    /// Sends are suppressed, for a test.
+    SendSuppressed,
+    /// A blocking send on a thread of an async runtime.
+    AsyncContext,
 }
 
 impl SendErrorCode {
     /// Every code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ValidationFailed,
         Self::UnknownTask,
         Self::PayloadTooLarge,
         Self::PayloadMismatch,
         Self::KeyConflict,
         Self::EnqueueFailed,
+        Self::SendSuppressed,
+        Self::AsyncContext,
     ];
 
     /// The code's word.
@@ -44,6 +50,8 @@ impl SendErrorCode {
             Self::PayloadMismatch => "PAYLOAD_MISMATCH",
             Self::KeyConflict => "KEY_CONFLICT",
             Self::EnqueueFailed => "ENQUEUE_FAILED",
+            Self::SendSuppressed => "SEND_SUPPRESSED",
+            Self::AsyncContext => "ASYNC_CONTEXT",
         }
     }
 }
@@ -105,6 +113,9 @@ impl SendError {
     }
 
     pub(super) fn enqueue(error: &StoreError) -> Self {
+        if let StoreError::FarId { .. } = error {
+            return Self::refused(SendErrorCode::ValidationFailed, error.to_string());
+        }
         Self {
             code: SendErrorCode::EnqueueFailed,
             message: error.to_string(),

@@ -41,6 +41,10 @@ impl<T: DeserializeOwned> TaskHandle<T> {
         Self { client, id, name, answer: Arc::default(), output: PhantomData }
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The task's id; keep it to look the task up later, from any process.
     #[must_use]
     pub fn id(&self) -> TaskId {

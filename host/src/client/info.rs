@@ -163,6 +163,8 @@ fn tell(row: TaskRow, earlier: Option<Vec<AttemptRow>>, include: Include) -> Tas
     let policy: Policy = serde_json::from_str(&row.policy).unwrap_or_default();
     let json = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let last = row.last_attempt;
+    // A task whose retry met a cancel keeps the attempt's error; it is not the task's.
+    let error = row.error.filter(|_| row.status == Status::Failed);
     // An attempt that closed between the two reads stands in both.
     let attempts = earlier.map(|earlier| {
         let newest = last.as_ref().map(|last| last.number);
@@ -196,8 +198,8 @@ fn tell(row: TaskRow, earlier: Option<Vec<AttemptRow>>, include: Include) -> Tas
         plugin: row.plugin.map(plugin),
         progress: row.progress.map(|(fraction, note)| Progress { fraction, note }),
         hosts_serving: row.hosts_serving,
-        error_code: row.error.as_ref().map(|e| e.code.to_string()),
-        failed_reason: row.error.filter(|_| include.contains(Include::FAILED_REASON)),
+        error_code: error.as_ref().map(|e| e.code.to_string()),
+        failed_reason: error.filter(|_| include.contains(Include::FAILED_REASON)),
         result: json(row.result),
         input: json(row.args),
         attempts,

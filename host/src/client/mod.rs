@@ -16,30 +16,38 @@
 //!
 //! With the plugin's crate as a dependency the same is typed: `client.send(text::WordCount, Args { text })`.
 
+mod blocking;
+mod builder;
 mod catalogue;
+mod command;
 mod error;
 mod handle;
 mod info;
+mod rerun;
 mod send;
 mod waiters;
 
 use std::borrow::Borrow;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use hostler_guest::TaskRef;
 use serde::de::DeserializeOwned;
 
-use crate::store::{Connect, Doorbell, Store, StoreError};
+use crate::store::{Doorbell, Store, StoreError};
 use crate::task::{Status, TaskError, TaskId};
 
+use blocking::Home;
+use builder::Settings;
 use catalogue::Catalogue;
 use waiters::Waiters;
 
 pub use crate::store::{About, ListedHost, ListedTask, StoreError as ConnectError};
+pub use builder::ClientBuilder;
 pub use error::{SendError, SendErrorCode, SendPayload};
 pub use handle::TaskHandle;
 pub use info::{HostInfo, Include, PluginInfo, Progress, TaskAttempt, TaskInfo};
+pub use rerun::RerunError;
 pub use send::Send;
 
 /// Sends tasks and looks them up. Cheap to clone; clones share the connections, and all waiting handles of
@@ -57,74 +65,10 @@ struct Inner {
     doorbell: Doorbell,
     waiters: Waiters,
     settings: Settings,
-}
-
-/// How a client behaves; see [`Client::builder`].
-#[derive(Debug, Clone)]
-struct Settings {
-    connections_max: u32,
-    listen: bool,
-    args_bytes_max: usize,
-    key_window: Duration,
-}
-
-/// Sets a client up.
-#[derive(Debug, Clone)]
-#[must_use = "call connect() to get a client"]
-pub struct ClientBuilder {
-    url: String,
-    settings: Settings,
-}
-
-impl ClientBuilder {
-    /// How many connections the client's sends and reads may use at once; 10 unless set. Listening and
-    /// waking take one each on top.
-    pub fn connections_max(mut self, connections: u32) -> Self {
-        self.settings.connections_max = connections.max(1);
-        self
-    }
-
-    /// Whether waiting handles are woken by notifications; on unless set. Without, they poll: correct all
-    /// the same, a little later. Off is for databases behind a pooler in transaction mode.
-    pub fn listen(mut self, listen: bool) -> Self {
-        self.settings.listen = listen;
-        self
-    }
-
-    /// The largest arguments that are sent, in bytes of JSON; 8 MiB unless set.
-    pub fn args_bytes_max(mut self, bytes: usize) -> Self {
-        self.settings.args_bytes_max = bytes;
-        self
-    }
-
-    /// How long an idempotency key stays taken after its task is final; 24 hours unless set.
-    pub fn key_window(mut self, window: Duration) -> Self {
-        self.settings.key_window = window;
-        self
-    }
-
-    /// Connects.
-    ///
-    /// # Errors
-    /// [`ConnectError`]: the URL is wrong, the server cannot be reached, or its schema is newer than this
-    /// program. A database without a schema is connected to: a host may be about to migrate it.
-    pub async fn connect(self) -> Result<Client, ConnectError> {
-        let connect = Connect::parse(&self.url)?;
-        let pool = crate::store::pool(&connect, self.settings.connections_max).await?;
-        let mut conn = pool.acquire().await?;
-        crate::store::refuse_newer(&mut conn).await?;
-        drop(conn);
-        let store = Store::new(pool);
-        let waiters = Waiters::new(store.clone(), self.settings.listen.then(|| connect.clone()));
-        let inner = Inner {
-            catalogue: Catalogue::new(store.clone()),
-            store,
-            doorbell: Doorbell::start(connect),
-            waiters,
-            settings: self.settings,
-        };
-        Ok(Client { inner: Arc::new(inner) })
-    }
+    /// Tasks whose large arguments were warned of.
+    warned: Mutex<BTreeSet<String>>,
+    /// Dropped last: everything above works on it.
+    home: Home,
 }
 
 impl Client {
@@ -138,13 +82,7 @@ impl Client {
 
     /// Sets a client up for `postgres://USER:PASSWORD@HOST:PORT/DATABASE`.
     pub fn builder(url: &str) -> ClientBuilder {
-        let settings = Settings {
-            connections_max: 10,
-            listen: true,
-            args_bytes_max: 8 << 20,
-            key_window: Duration::from_secs(24 * 3600),
-        };
-        ClientBuilder { url: url.to_owned(), settings }
+        ClientBuilder::new(url)
     }
 
     /// Sends one task: typed (`text::WordCount`) or by name (`"text.word_count"`, with JSON).
@@ -199,10 +137,20 @@ impl Client {
     /// database after all, it is that task.
     ///
     /// # Errors
-    /// As [`Client::send`]; `VALIDATION_FAILED` if the error is not one to repeat; `PAYLOAD_MISMATCH` if
-    /// that id belongs to another command.
+    /// As [`Client::send`]; `VALIDATION_FAILED` if the error is not one to repeat, or more than twelve hours
+    /// old: the first one's task may be done and forgotten by then. `PAYLOAD_MISMATCH` if that id belongs to
+    /// another command.
     pub async fn retry_send(&self, error: &SendError) -> Result<TaskHandle<serde_json::Value>, SendError> {
-        send::retry(self, error).await
+        command::retry(self, error).await
+    }
+
+    /// Sends a final task's arguments once more, as a new task that names the old one as its `parent`: same
+    /// queue, priority and numbers of retries; due at once, without key and `good_until`.
+    ///
+    /// # Errors
+    /// [`RerunError`] says whether the task is unknown, not final, or its arguments were not kept.
+    pub async fn rerun(&self, id: TaskId) -> Result<TaskHandle<serde_json::Value>, RerunError> {
+        rerun::rerun(self, id).await
     }
 
     /// A handle to a task by its id, from any process. The type is the caller's word.

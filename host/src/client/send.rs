@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hostler_guest::TaskRef;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
-use crate::store::{KeyOutcome, NewTask, SendOptions, StoreError};
+use crate::store::{NewTask, SendOptions, StoreError};
 use crate::task::{QueueName, TaskId, TaskName};
 
+use super::command::{commit, encode, fingerprint, invalid, ring, window_seconds, write};
 use super::error::{SendError, SendErrorCode, SendPayload};
 use super::{Client, TaskHandle};
 
 /// The largest batch of one statement.
 const BATCH_ROWS: usize = 5_000;
 const BATCH_BYTES: usize = 4 << 20;
-const ARGS_BYTES_WARN: usize = 1 << 20;
 
 /// A send with options; see [`Client::task`].
 #[derive(Debug, Clone)]
@@ -36,6 +34,7 @@ pub struct Send<'c, R> {
     redeliveries: Option<u32>,
     keep_input: Option<bool>,
     unpublished: bool,
+    parent: Option<TaskId>,
 }
 
 impl<'c, R: TaskRef> Send<'c, R> {
@@ -53,7 +52,25 @@ impl<'c, R: TaskRef> Send<'c, R> {
             redeliveries: None,
             keep_input: None,
             unpublished: false,
+            parent: None,
         }
+    }
+
+    pub(super) fn client(&self) -> &'c Client {
+        self.client
+    }
+
+    pub(super) fn parent(mut self, parent: TaskId) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// Under this id, a UUIDv7 of the caller's making, for instance one that was written down before. The
+    /// same command under the same id is the same task. Refused if its time is more than a day away from the
+    /// database's clock: the id decides where the task's story is kept.
+    pub fn id(mut self, id: TaskId) -> Self {
+        self.id = Some(id);
+        self
     }
 
     /// Due no sooner than this from now, by the database's clock.
@@ -116,8 +133,14 @@ impl<'c, R: TaskRef> Send<'c, R> {
     /// # Errors
     /// As [`Client::send`].
     pub async fn send(self, args: impl Borrow<R::Args>) -> Result<TaskHandle<R::Output>, SendError> {
-        let command = self.prepare(args.borrow()).await?;
-        let id = self.commit(command).await?;
+        let args = encode(self.client, self.task.name(), args.borrow())?;
+        let id = self.commit(args).await?;
+        Ok(self.handle(id))
+    }
+
+    /// Sends arguments that are JSON already, to the byte.
+    pub(super) async fn send_bytes(self, args: Vec<u8>) -> Result<TaskHandle<R::Output>, SendError> {
+        let id = self.commit(args).await?;
         Ok(self.handle(id))
     }
 
@@ -130,14 +153,15 @@ impl<'c, R: TaskRef> Send<'c, R> {
         I: IntoIterator,
         I::Item: Borrow<R::Args>,
     {
-        if self.key.is_some() {
-            return Err(invalid("a key names one task; send them one by one"));
+        if self.key.is_some() || self.id.is_some() {
+            return Err(invalid("a key or an id names one task; send them one by one"));
         }
         let store = &self.client.inner.store;
         let failed = |error: StoreError| SendError::enqueue(&error);
         let mut many = many.into_iter().peekable();
         let Some(first) = many.peek() else { return Ok(Vec::new()) };
-        let mut options = self.prepare(first.borrow()).await?;
+        let first = self.encode(first.borrow())?;
+        let mut options = self.prepare(first).await?;
         let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
         let mut handles = Vec::new();
         let mut batch: Vec<NewTask> = Vec::new();
@@ -157,7 +181,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
             }
         }
         tx.commit().await.map_err(|e| failed(e.into()))?;
-        self.ring(&options.options);
+        ring(self.client, &options.options);
         Ok(handles)
     }
 
@@ -170,35 +194,27 @@ impl<'c, R: TaskRef> Send<'c, R> {
         tx: &mut sqlx::PgConnection,
         args: impl Borrow<R::Args>,
     ) -> Result<TaskHandle<R::Output>, SendError> {
-        let command = self.prepare(args.borrow()).await?;
-        let id = write(tx, &command, self.window_seconds(), false).await?;
+        let command = self.prepare(self.encode(args.borrow())?).await?;
+        let id = write(tx, &command, window_seconds(self.client), false).await?;
         Ok(self.handle(id))
     }
 
-    async fn commit(&self, command: SendPayload) -> Result<TaskId, SendError> {
-        let id = commit(self.client, &command, false).await?;
-        self.ring(&command.options);
-        Ok(id)
-    }
-
-    fn ring(&self, options: &SendOptions) {
-        self.client.inner.doorbell.lanes(vec![if options.delay_ms.is_some() { 0 } else { options.lane }]);
+    async fn commit(&self, args: Vec<u8>) -> Result<TaskId, SendError> {
+        let command = self.prepare(args).await?;
+        // An id of the caller's own may have been sent before.
+        commit(self.client, &command, self.id.is_some()).await
     }
 
     fn handle<T: DeserializeOwned>(&self, id: TaskId) -> TaskHandle<T> {
         TaskHandle::new(self.client.clone(), id, Some(self.task.name().to_owned()))
     }
 
-    fn window_seconds(&self) -> i32 {
-        window_seconds(self.client)
-    }
-
     fn encode(&self, args: &R::Args) -> Result<Vec<u8>, SendError> {
-        encode(self.client, args)
+        encode(self.client, self.task.name(), args)
     }
 
     /// Everything short of the insert.
-    async fn prepare(&self, args: &R::Args) -> Result<SendPayload, SendError> {
+    async fn prepare(&self, args: Vec<u8>) -> Result<SendPayload, SendError> {
         let name = TaskName::new(self.task.name()).map_err(|e| invalid(e.to_string()))?;
         let queue = match &self.queue {
             Some(queue) => QueueName::new(queue).map_err(|e| invalid(e.to_string()))?,
@@ -210,7 +226,13 @@ impl<'c, R: TaskRef> Send<'c, R> {
         if self.key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255 || key.contains('\0')) {
             return Err(invalid("a key has 1 to 255 bytes, none of them NUL"));
         }
-        let args = self.encode(args)?;
+        if self.id.is_some_and(|id| id.get_version_num() != 7) {
+            return Err(invalid("an id is a UUIDv7: its time decides where the task's story is kept"));
+        }
+        if self.client.inner.settings.suppress_sends {
+            let message = "sends are suppressed, by the client's settings or HOSTLER_SUPPRESS_SENDS";
+            return Err(SendError::refused(SendErrorCode::SendSuppressed, message));
+        }
         let catalogue = &self.client.inner.catalogue;
         let mut entry = catalogue.task(&name, self.unpublished).await?;
         entry = catalogue.validate(&name, entry, &args).await?;
@@ -245,7 +267,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
             redeliveries_max: i16::try_from(redeliveries).unwrap_or(i16::MAX),
             max_retries: self.retries.and_then(|n| i16::try_from(n).ok()),
             keep_input: self.keep_input.or(entry.policy.keep_input).unwrap_or(true),
-            parent: None,
+            parent: self.parent,
         };
         let fingerprint = fingerprint(name.as_str(), &options, &args);
         let id = self.id.unwrap_or_else(uuid::Uuid::now_v7);
@@ -265,111 +287,4 @@ impl<'c, R: TaskRef> Send<'c, R> {
         self.client.inner.catalogue.validate(&name, entry, args).await?;
         Ok(command)
     }
-}
-
-/// Repeats a failed send with the same id.
-pub(super) async fn retry(
-    client: &Client,
-    error: &SendError,
-) -> Result<TaskHandle<serde_json::Value>, SendError> {
-    let payload = match &error.payload {
-        Some(payload) if error.code == SendErrorCode::EnqueueFailed => payload,
-        _ => return Err(invalid(format!("a send that failed with {} is not repeated", error.code))),
-    };
-    let id = commit(client, payload, true).await?;
-    client.inner.doorbell.lanes(vec![payload.options.lane]);
-    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.clone())))
-}
-
-async fn commit(client: &Client, command: &SendPayload, again: bool) -> Result<TaskId, SendError> {
-    let store = &client.inner.store;
-    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
-    if command.key.is_some() {
-        let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
-        let id = write(&mut tx, command, window_seconds(client), true).await?;
-        tx.commit().await.map_err(|e| failed(e.into()))?;
-        return Ok(id);
-    }
-    let tasks = std::slice::from_ref(&command.task);
-    let new = if again {
-        store.insert_again(&command.options, tasks).await
-    } else {
-        store.insert(&command.options, tasks).await
-    };
-    if new.map_err(failed)?.is_empty() {
-        // The id was there: the same command is a success, whatever became of it since.
-        let stored = store.fingerprint(command.task.id).await.map_err(failed)?;
-        if stored != Some(command.task.fingerprint) {
-            let message = format!("the id {} belongs to another command", command.task.id);
-            return Err(
-                SendError::refused(SendErrorCode::PayloadMismatch, message).with_payload(command.clone())
-            );
-        }
-    }
-    Ok(command.task.id)
-}
-
-/// Inserts a command through this connection, taking its key first.
-async fn write(
-    conn: &mut crate::store::PgConnection,
-    command: &SendPayload,
-    window_seconds: i32,
-    durable: bool,
-) -> Result<TaskId, SendError> {
-    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
-    let NewTask { id, fingerprint, .. } = command.task;
-    if let Some(key) = &command.key {
-        let taken = crate::store::take_key(conn, command.kind, key, id, fingerprint, window_seconds).await;
-        match taken.map_err(failed)? {
-            KeyOutcome::Taken => {}
-            KeyOutcome::Same(id) => return Ok(id),
-            KeyOutcome::Other(holder) => {
-                let message = format!(
-                    "the key {key:?} was used for another command, task {holder}; use another key or send the same"
-                );
-                let mut error = SendError::refused(SendErrorCode::KeyConflict, message);
-                error.task_id = Some(holder);
-                return Err(error);
-            }
-        }
-    }
-    let tasks = std::slice::from_ref(&command.task);
-    crate::store::insert(conn, &command.options, tasks, durable).await.map_err(failed)?;
-    Ok(id)
-}
-
-fn encode<A: ?Sized + Serialize>(client: &Client, args: &A) -> Result<Vec<u8>, SendError> {
-    let args = serde_json::to_vec(args).map_err(|e| invalid(format!("the arguments cannot be JSON: {e}")))?;
-    let max = client.inner.settings.args_bytes_max;
-    if args.len() > max {
-        let message = format!(
-            "the arguments are {} bytes of JSON, the limit is {max}; send a reference to large data instead",
-            args.len()
-        );
-        return Err(SendError::refused(SendErrorCode::PayloadTooLarge, message));
-    }
-    if args.len() > ARGS_BYTES_WARN {
-        tracing::warn!(bytes = args.len(), "large arguments; consider sending a reference to the data");
-    }
-    Ok(args)
-}
-
-fn invalid(message: impl Into<String>) -> SendError {
-    SendError::refused(SendErrorCode::ValidationFailed, message)
-}
-
-fn window_seconds(client: &Client) -> i32 {
-    i32::try_from(client.inner.settings.key_window.as_secs()).unwrap_or(i32::MAX)
-}
-
-/// Of everything that makes one command another.
-fn fingerprint(name: &str, options: &SendOptions, args: &[u8]) -> i64 {
-    let mut hash = Sha256::new();
-    let text = format!("{name}\0{options:?}\0");
-    hash.update(text.as_bytes());
-    hash.update(args);
-    let digest: [u8; 32] = hash.finalize().into();
-    i64::from_be_bytes([
-        digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
-    ])
 }

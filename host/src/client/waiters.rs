@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -33,14 +34,15 @@ pub(super) struct Waiters {
 struct Start {
     store: Store,
     listen: Option<Connect>,
+    home: Handle,
 }
 
-/// Who waits for which task; each wait has a number, to be found again.
-type ByTask = HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>;
+/// Whom to tell of which task; each waiter has a number of its own.
+type Waits = HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>;
 
 #[derive(Debug, Default)]
 struct Shared {
-    waiting: Mutex<ByTask>,
+    waiting: Mutex<Waits>,
     /// Somebody began to wait.
     registered: Notify,
     next: std::sync::atomic::AtomicU64,
@@ -56,17 +58,17 @@ pub(super) struct Waiting {
 }
 
 impl Waiters {
-    pub(super) fn new(store: Store, listen: Option<Connect>) -> Self {
-        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, listen })) }
+    pub(super) fn new(store: Store, listen: Option<Connect>, home: Handle) -> Self {
+        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, listen, home })) }
     }
 
-    /// Begins to wait for a task to become final. Must be called inside a tokio runtime.
+    /// Begins to wait for a task to become final.
     pub(super) fn register(&self, id: TaskId) -> Waiting {
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Start { store, listen }) = start {
+        if let Some(Start { store, listen, home }) = start {
             // A weak reference: the task ends with the client.
             let shared = Arc::downgrade(&self.shared);
-            tokio::spawn(async move { watch(shared, store, listen).await });
+            home.spawn(async move { watch(shared, store, listen).await });
         }
         let (tell, done) = oneshot::channel();
         let number = self.shared.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -106,7 +108,7 @@ impl Drop for Waiting {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, ByTask> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waits> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

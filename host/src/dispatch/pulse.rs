@@ -20,6 +20,8 @@ const POLL: Duration = Duration::from_millis(600);
 const POLL_MIN: Duration = Duration::from_millis(10);
 /// An answer this long after the one before is no unbroken contact: another host's silence is judged anew.
 const CONTACT: Duration = Duration::from_millis(2_500);
+/// Between two writes of what attempts report about their progress, for all of them together.
+const PROGRESS: Duration = Duration::from_secs(1);
 /// Between two looks for tasks of sessions that are no longer alive, whether or not one was seen to die.
 const RECOVER: Duration = Duration::from_secs(30);
 /// Between two looks after the partitions and the end of history.
@@ -125,6 +127,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         history_at: Instant::now(),
         full_look_at: Instant::now(),
         floor: 0,
+        progress_at: Instant::now(),
     };
     let mut changes = shift.shared().registry.changes();
     changes.mark_unchanged();
@@ -160,6 +163,7 @@ struct Keeper {
     full_look_at: Instant,
     /// Where a look that is not at everything begins.
     floor: i64,
+    progress_at: Instant,
 }
 
 impl Keeper {
@@ -200,10 +204,7 @@ impl Keeper {
             shift.cancel(&poll.cancels);
             crate::store::cancels_seen(conn, shift.session(), &poll.cancels).await?;
         }
-        let progress = shift.progress();
-        if !progress.is_empty() {
-            crate::store::progress(conn, shift.session(), &progress).await?;
-        }
+        self.write_progress(conn).await?;
         self.end_late(conn, &poll).await?;
         self.judge(conn, &poll).await?;
         self.keep_up(conn).await?;
@@ -226,6 +227,21 @@ impl Keeper {
         }
         // More may be due, or the next one soon: look again, unless another host is just moving them.
         Ok(if tasks > 0 { Duration::ZERO } else { POLL / 4 })
+    }
+
+    /// Writes the newest report of every attempt that has one. Polls come as often as something asks for
+    /// them; a flood of reports must not.
+    async fn write_progress(&mut self, conn: &mut PgConnection) -> Result<(), StoreError> {
+        let now = Instant::now();
+        if now < self.progress_at {
+            return Ok(());
+        }
+        let progress = self.shift.progress();
+        if !progress.is_empty() {
+            self.progress_at = now + PROGRESS;
+            crate::store::progress(conn, self.shift.session(), &progress).await?;
+        }
+        Ok(())
     }
 
     async fn end_late(&self, conn: &mut PgConnection, poll: &Poll) -> Result<(), StoreError> {

@@ -86,6 +86,9 @@ impl Connect {
     }
 }
 
+/// A pooled connection that was idle for less is used unasked.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+
 /// Opens one connection.
 ///
 /// # Errors
@@ -113,8 +116,12 @@ pub async fn pool(connect: &Connect, connections_max: u32) -> Result<PgPool, Sto
         .acquire_timeout(Duration::from_secs(10))
         .idle_timeout(Duration::from_secs(300))
         .max_lifetime(Duration::from_secs(1800))
-        // Costs a round trip at each use; a broken connection is found by its first statement anyway.
+        // A round trip at each use would cost more than it saves; but a connection that has been idle may
+        // belong to a server that was restarted, and each of them would cost somebody a call.
         .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { Ok(meta.idle_for < IDLE_TRUSTED || conn.ping().await.is_ok()) })
+        })
         .connect_lazy_with(connect.options(Role::Cold));
     Ok(pool)
 }

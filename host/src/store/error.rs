@@ -46,6 +46,17 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// An id that was made by a clock far from the database's.
+    #[error(
+        "the time in the id {id} is more than a day away from the database's clock; set the clock that made it"
+    )]
+    FarId {
+        /// The id.
+        id: crate::task::TaskId,
+    },
+    /// A blocking call on a thread of an async runtime.
+    #[error("a blocking call on a thread of an async runtime; use the async call")]
+    AsyncContext,
     /// Anything else the database says.
     #[error("the database says: {0}")]
     Database(#[from] sqlx::Error),

@@ -36,6 +36,9 @@ pub async fn take_key(
         if bind(sql!("key_take")).fetch_optional(&mut *conn).await?.is_some() {
             return Ok(KeyOutcome::Taken);
         }
+        // Locked first and read after, in a statement of its own: the first one may have waited for a sender
+        // who gave the key to a task that its own snapshot cannot see.
+        sql!("key_lock").bind(kind).bind(key).fetch_optional(&mut *conn).await?;
         let Some(row) = sql!("key_read").bind(kind).bind(key).fetch_optional(&mut *conn).await? else {
             continue; // Pruned between the two statements.
         };

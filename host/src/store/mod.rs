@@ -33,7 +33,7 @@ pub use lookup::{Kind, Lane, ServedLane};
 pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
 pub use publish::{Offer, Published, publish, serve};
 pub use read::{AttemptRow, Look, TaskRow};
-pub use send::{NewTask, SendOptions, insert};
+pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
 pub use settle::{Settle, Settled, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};

@@ -46,45 +46,45 @@ impl Store {
         let mut conn = self.pool.acquire().await?;
         insert(&mut conn, options, tasks, true).await
     }
+}
 
-    /// Inserts tasks that may have been inserted before: a task that is final already stays as it is.
-    /// Returns the ids that are new.
-    ///
-    /// # Errors
-    /// As [`Store::insert`].
-    pub async fn insert_again(
-        &self,
-        options: &SendOptions,
-        tasks: &[NewTask],
-    ) -> Result<Vec<TaskId>, StoreError> {
-        let mut tx = self.pool.begin().await?;
-        let mut new = insert(&mut tx, options, tasks, true).await?;
-        // With a fresh snapshot, after our row holds the id: a settle that moved the first one to history
-        // before that is seen here, and none can move it there later.
-        let ended = sql!("undo_insert").bind(&new).fetch_all(&mut *tx).await?;
-        for row in ended {
-            let id: TaskId = row.try_get("id")?;
-            new.retain(|n| *n != id);
-        }
-        tx.commit().await?;
-        Ok(new)
+/// Inserts tasks that may have been inserted before, in the caller's transaction: a task that is final
+/// already stays as it is. Returns the ids that are new.
+///
+/// # Errors
+/// As [`insert`].
+pub async fn insert_again(
+    conn: &mut PgConnection,
+    options: &SendOptions,
+    tasks: &[NewTask],
+    durable: bool,
+) -> Result<Vec<TaskId>, StoreError> {
+    let mut new = insert(&mut *conn, options, tasks, durable).await?;
+    // With a fresh snapshot, after our row holds the id: a settle that moved the first one to history
+    // before that is seen here, and none can move it there later.
+    let ended = sql!("undo_insert").bind(&new).fetch_all(conn).await?;
+    for row in ended {
+        let id: TaskId = row.try_get("id")?;
+        new.retain(|n| *n != id);
     }
+    Ok(new)
+}
 
-    /// The fingerprint of a task, wherever it is.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn fingerprint(&self, id: TaskId) -> Result<Option<i64>, StoreError> {
-        let row = sql!("fingerprint").bind(id).fetch_optional(&self.pool).await?;
-        row.map(|row| Ok(row.try_get("fingerprint")?)).transpose()
-    }
+/// The fingerprint of a task, wherever it is.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn fingerprint(conn: &mut PgConnection, id: TaskId) -> Result<Option<i64>, StoreError> {
+    let row = sql!("fingerprint").bind(id).fetch_optional(conn).await?;
+    row.map(|row| Ok(row.try_get("fingerprint")?)).transpose()
 }
 
 /// Inserts tasks through this connection. With `durable`, the commit waits for the disk even where the
 /// role's default is not to; without, that is the caller's own setting.
 ///
 /// # Errors
-/// [`StoreError::NoSchema`], [`StoreError::Database`].
+/// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::NoSchema`],
+/// [`StoreError::Database`].
 pub async fn insert(
     conn: &mut PgConnection,
     options: &SendOptions,
@@ -109,5 +109,13 @@ pub async fn insert(
         .fetch_all(conn)
         .await
         .map_err(StoreError::from_query)?;
-    rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+    let mut new = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id: TaskId = row.try_get(0)?;
+        if row.try_get(1)? {
+            return Err(StoreError::FarId { id });
+        }
+        new.push(id);
+    }
+    Ok(new)
 }

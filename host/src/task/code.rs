@@ -37,6 +37,8 @@ family! {
         ResultNotAvailable = "RESULT_NOT_AVAILABLE",
         /// The database could not be asked.
         BrokerError = "BROKER_ERROR",
+        /// A blocking call on a thread of an async runtime; nothing was asked.
+        AsyncContext = "ASYNC_CONTEXT",
     }
 }
 family! {
@@ -55,8 +57,6 @@ family! {
     Operational {
         /// The task failed in a way its author did not describe properly.
         UnhandledError = "UNHANDLED_ERROR",
-        /// The task broke the plugin contract.
-        TaskError = "TASK_ERROR",
         /// The host running it died, or could not run it, too often.
         WorkerCrashed = "WORKER_CRASHED",
         /// The plugin does not have the task it promised.

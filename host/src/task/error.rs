@@ -47,10 +47,7 @@ impl TaskError {
     /// Whether asking again may give another answer. Such an error is never cached on a handle.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.code,
-            ErrorCode::Retrieval(Retrieval::WaitTimeout | Retrieval::TaskNotFound | Retrieval::BrokerError)
-        )
+        matches!(&self.code, ErrorCode::Retrieval(code) if *code != Retrieval::ResultNotAvailable)
     }
 
     /// Whether this is how things stay: the opposite of [`TaskError::is_transient`].

@@ -6,8 +6,12 @@
 mod cli;
 mod dispatch;
 mod embedded;
+mod handle;
+mod property;
+mod races;
 mod sandbox;
 mod store;
 mod support;
+mod testing;
 mod trip;
 mod walls;

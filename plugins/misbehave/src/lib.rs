@@ -23,5 +23,6 @@ hostler_guest::plugin!(
         peculiar::reserved_code,
         peculiar::sleep,
         peculiar::spin_until_cancelled,
+        peculiar::step,
     ]
 );

@@ -20,6 +20,32 @@ pub fn sleep(args: SleepArgs) -> Result<u64, Failure> {
     Ok(args.ms)
 }
 
+/// How to go on.
+#[data]
+#[derive(Debug)]
+pub struct StepArgs {
+    /// Steps, each with a report of its own.
+    pub steps: u32,
+    /// Milliseconds from one step to the next.
+    pub ms: u64,
+    /// Whether to stay after the last step until somebody cancels.
+    #[serde(default)]
+    pub stay: bool,
+}
+
+/// Reports its progress at each step, and returns how many steps it took.
+#[task]
+pub fn step(args: StepArgs) -> Result<u32, Failure> {
+    for step in 1..=args.steps {
+        thread::sleep(Duration::from_millis(args.ms));
+        progress::report(f64::from(step) / f64::from(args.steps), format!("step {step} of {}", args.steps));
+    }
+    while args.stay && !cancellation::requested() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(args.steps)
+}
+
 /// Fails with `TRAPPED`, a code that only the host may give.
 #[task]
 pub fn reserved_code() -> Result<(), Failure> {
@@ -86,6 +112,14 @@ mod tests {
     fn a_cancelled_task_notices_at_once() {
         let seen = with_attempt(Attempt { cancelled: true, ..Attempt::default() }, spin_until_cancelled);
         assert_eq!(seen.result, Ok(Noticed { checks: 1 }));
+    }
+
+    #[test]
+    fn each_step_is_reported() {
+        let args = StepArgs { steps: 2, ms: 0, stay: false };
+        let seen = with_attempt(Attempt::default(), || step(args));
+        assert_eq!(seen.result, Ok(2));
+        assert_eq!(seen.progress, [(0.5, "step 1 of 2".to_owned()), (1.0, "step 2 of 2".to_owned())]);
     }
 
     #[test]

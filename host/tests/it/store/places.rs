@@ -1,7 +1,7 @@
 //! One id, two tables: whatever moves at the same time, a task is in one of them and is found.
 
 use hostler::Status;
-use hostler::store::{self, Cancelled};
+use hostler::store::{self, Cancelled, SendOptions, Store, StoreError};
 use hostler::task::TaskId;
 use hostler::task::verdict::Verdict;
 use sqlx::Connection;
@@ -21,7 +21,7 @@ async fn a_resend_that_races_with_the_settle_does_not_run_the_task_again() {
     assert_eq!(written(settled[0]), Some(Status::Completed));
 
     let store = stage.store.clone();
-    let resend = tokio::spawn(async move { store.insert_again(&options, &[new_task(id)]).await });
+    let resend = tokio::spawn(async move { again(&store, &options, id).await });
     somebody_waits(&stage.database).await;
     settling.commit().await.expect("settled");
     assert_eq!(resend.await.expect("no panic").expect("an answer"), Vec::<TaskId>::new());
@@ -33,9 +33,17 @@ async fn a_resend_of_a_live_task_leaves_it_as_it_is() {
     let mut stage = Stage::new().await;
     let id = stage.send().await;
     let claim = stage.claim_one(1).await;
-    let new = stage.store.insert_again(&stage.options(), &[new_task(id)]).await.expect("an answer");
+    let new = again(&stage.store, &stage.options(), id).await.expect("an answer");
     assert_eq!(new, Vec::<TaskId>::new());
     assert_eq!(written(stage.settle(claim, complete()).await), Some(Status::Completed));
+}
+
+/// Sends an id that may have been sent before; the ids that were new.
+async fn again(store: &Store, options: &SendOptions, id: TaskId) -> Result<Vec<TaskId>, StoreError> {
+    let mut tx = store.pool().begin().await?;
+    let new = store::insert_again(&mut tx, options, &[new_task(id)], true).await?;
+    tx.commit().await?;
+    Ok(new)
 }
 
 /// Cancels while another transaction moves the task and has not committed; the move is made by `moves`.

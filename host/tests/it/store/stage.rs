@@ -181,7 +181,7 @@ pub(super) fn retry() -> Verdict {
 }
 
 pub(super) fn error() -> TaskError {
-    TaskError::new(Operational::TaskError, "a test")
+    TaskError::new(Operational::UnhandledError, "a test")
 }
 
 /// The state a settle brought about; `None` if its claim was lost.

@@ -1,0 +1,130 @@
+//! Setting a client up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::store::{Connect, Doorbell, Store};
+
+use super::blocking::{Home, refuse_inside_a_runtime};
+use super::catalogue::Catalogue;
+use super::waiters::Waiters;
+use super::{Client, ConnectError, Inner};
+
+/// Set to `1`, it suppresses the sends of every client built after that.
+const SUPPRESS_SENDS: &str = "HOSTLER_SUPPRESS_SENDS";
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) connections_max: u32,
+    pub(super) listen: bool,
+    pub(super) args_bytes_max: usize,
+    pub(super) key_window: Duration,
+    pub(super) resend: bool,
+    pub(super) suppress_sends: bool,
+}
+
+/// Sets a client up; see [`Client::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "call connect() to get a client"]
+pub struct ClientBuilder {
+    url: String,
+    settings: Settings,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        let settings = Settings {
+            connections_max: 10,
+            listen: true,
+            args_bytes_max: 8 << 20,
+            key_window: Duration::from_secs(24 * 3600),
+            resend: false,
+            suppress_sends: std::env::var_os(SUPPRESS_SENDS).is_some_and(|value| value == "1"),
+        };
+        Self { url: url.to_owned(), settings }
+    }
+
+    /// How many connections the client's sends and reads may use at once; 10 unless set. Listening and
+    /// waking take one each on top.
+    pub fn connections_max(mut self, connections: u32) -> Self {
+        self.settings.connections_max = connections.max(1);
+        self
+    }
+
+    /// Whether waiting handles are woken by notifications; on unless set. Without, they poll: correct all
+    /// the same, a little later. Off is for databases behind a pooler in transaction mode.
+    pub fn listen(mut self, listen: bool) -> Self {
+        self.settings.listen = listen;
+        self
+    }
+
+    /// The largest arguments that are sent, in bytes of JSON; 8 MiB unless set. Larger ones are refused with
+    /// `PAYLOAD_TOO_LARGE`; from 1 MiB on the client warns, once for each task.
+    pub fn args_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.args_bytes_max = bytes;
+        self
+    }
+
+    /// How long an idempotency key stays taken after its task is final; 24 hours unless set.
+    pub fn key_window(mut self, window: Duration) -> Self {
+        self.settings.key_window = window;
+        self
+    }
+
+    /// Whether a send that failed for a passing reason is repeated by itself, with the same id: up to three
+    /// times, after 200, 400 and 800 ms. Off unless set; [`Client::retry_send`] does the same by hand.
+    pub fn resend(mut self, resend: bool) -> Self {
+        self.settings.resend = resend;
+        self
+    }
+
+    /// Whether every send is refused with `SEND_SUPPRESSED` before anything reaches the database: for tests
+    /// of code that sends. Off unless set, or unless the environment says `HOSTLER_SUPPRESS_SENDS=1`.
+    pub fn suppress_sends(mut self, suppress: bool) -> Self {
+        self.settings.suppress_sends = suppress;
+        self
+    }
+
+    /// Connects. The client lives on the current runtime and is of no use once that is gone.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the URL is wrong, the server cannot be reached, or its schema is newer than this
+    /// program. A database without a schema is connected to: a host may be about to migrate it.
+    pub async fn connect(self) -> Result<Client, ConnectError> {
+        self.connect_on(Home::of(Handle::current())).await
+    }
+
+    /// Connects from a program that has no async runtime; the client brings a small one of its own.
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::connect`]; [`ConnectError::AsyncContext`] on a thread of a runtime.
+    pub fn connect_blocking(self) -> Result<Client, ConnectError> {
+        refuse_inside_a_runtime().map_err(|_| ConnectError::AsyncContext)?;
+        let home = Home::own().map_err(|error| ConnectError::Database(error.into()))?;
+        let handle = home.handle().clone();
+        handle.block_on(self.connect_on(home))
+    }
+
+    async fn connect_on(self, home: Home) -> Result<Client, ConnectError> {
+        let connect = Connect::parse(&self.url)?;
+        let pool = crate::store::pool(&connect, self.settings.connections_max).await?;
+        let mut conn = pool.acquire().await?;
+        crate::store::refuse_newer(&mut conn).await?;
+        drop(conn);
+        let store = Store::new(pool);
+        let listen = self.settings.listen.then(|| connect.clone());
+        let inner = Inner {
+            catalogue: Catalogue::new(store.clone()),
+            waiters: Waiters::new(store.clone(), listen, home.handle().clone()),
+            store,
+            doorbell: Doorbell::start(connect),
+            settings: self.settings,
+            warned: std::sync::Mutex::default(),
+            home,
+        };
+        Ok(Client { inner: Arc::new(inner) })
+    }
+}

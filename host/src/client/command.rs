@@ -1,0 +1,182 @@
+//! One command on its way into the database: written, keyed, repeated.
+
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::store::{KeyOutcome, NewTask, SendOptions, StoreError};
+use crate::task::TaskId;
+
+use super::error::{SendError, SendErrorCode, SendPayload};
+use super::{Client, TaskHandle};
+
+const ARGS_BYTES_WARN: usize = 1 << 20;
+
+/// A send is repeated by itself this often, after a pause that doubles.
+const RESENDS_MAX: u32 = 3;
+const RESEND_PAUSE: Duration = Duration::from_millis(200);
+const RESEND_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A failed send is repeated up to this long after its first try. History is kept for a day at least, so
+/// within this time a first try that did commit is still on record, even if its task is final: the repeat
+/// finds it and runs nothing twice.
+const RETRY_SEND_MAX: Duration = Duration::from_secs(12 * 3600);
+
+/// Repeats a failed send with the same id.
+pub(super) async fn retry(
+    client: &Client,
+    error: &SendError,
+) -> Result<TaskHandle<serde_json::Value>, SendError> {
+    let payload = match &error.payload {
+        Some(payload) if error.code == SendErrorCode::EnqueueFailed => payload,
+        _ => return Err(invalid(format!("a send that failed with {} is not repeated", error.code))),
+    };
+    let age = age(payload.task.id);
+    if age > RETRY_SEND_MAX {
+        let hours = age.as_secs() / 3600;
+        return Err(invalid(format!(
+            "the first try is {hours} hours old; its task may be done and forgotten by now: send it anew"
+        )));
+    }
+    let id = commit(client, payload, true).await?;
+    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.clone())))
+}
+
+/// Writes one command and rings for it; repeats what failed for a passing reason, if the client is set so.
+/// `again`: it may have been sent before.
+pub(super) async fn commit(client: &Client, command: &SendPayload, again: bool) -> Result<TaskId, SendError> {
+    let mut sent = once(client, command, again).await;
+    let mut pause = RESEND_PAUSE;
+    for _ in 0..if client.inner.settings.resend { RESENDS_MAX } else { 0 } {
+        match &sent {
+            Err(error) if error.code == SendErrorCode::EnqueueFailed && error.retryable => {
+                tracing::debug!(%error, "a send failed; it is repeated");
+            }
+            _ => break,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RESEND_PAUSE_MAX);
+        sent = once(client, command, true).await;
+    }
+    if sent.is_ok() {
+        ring(client, &command.options);
+    }
+    sent
+}
+
+async fn once(client: &Client, command: &SendPayload, again: bool) -> Result<TaskId, SendError> {
+    let store = &client.inner.store;
+    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
+    if command.key.is_none() && !again {
+        // Nobody has this id yet: one statement is enough.
+        let new =
+            store.insert(&command.options, std::slice::from_ref(&command.task)).await.map_err(failed)?;
+        if !new.is_empty() {
+            return Ok(command.task.id);
+        }
+    }
+    let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
+    let id = write(&mut tx, command, window_seconds(client), true).await?;
+    tx.commit().await.map_err(|e| failed(e.into()))?;
+    Ok(id)
+}
+
+/// Inserts a command that may have been sent before through this connection, taking its key first.
+pub(super) async fn write(
+    conn: &mut crate::store::PgConnection,
+    command: &SendPayload,
+    window_seconds: i32,
+    durable: bool,
+) -> Result<TaskId, SendError> {
+    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
+    let NewTask { id, fingerprint, .. } = command.task;
+    if let Some(key) = &command.key {
+        let taken = crate::store::take_key(conn, command.kind, key, id, fingerprint, window_seconds).await;
+        match taken.map_err(failed)? {
+            KeyOutcome::Taken => {}
+            KeyOutcome::Same(id) => return Ok(id),
+            KeyOutcome::Other(holder) => {
+                let message = format!(
+                    "the key {key:?} was used for another command, task {holder}; use another key or send the same"
+                );
+                let mut error = SendError::refused(SendErrorCode::KeyConflict, message);
+                error.task_id = Some(holder);
+                return Err(error);
+            }
+        }
+    }
+    let tasks = std::slice::from_ref(&command.task);
+    let new = crate::store::insert_again(conn, &command.options, tasks, durable).await.map_err(failed)?;
+    if new.is_empty() {
+        // The id was there: the same command is a success, whatever became of it since.
+        let stored = crate::store::fingerprint(conn, id).await.map_err(failed)?;
+        if stored != Some(fingerprint) {
+            let message = format!("the id {id} belongs to another command");
+            return Err(
+                SendError::refused(SendErrorCode::PayloadMismatch, message).with_payload(command.clone())
+            );
+        }
+    }
+    Ok(id)
+}
+
+/// Arguments as JSON, within the client's limit.
+pub(super) fn encode<A: ?Sized + Serialize>(
+    client: &Client,
+    task: &str,
+    args: &A,
+) -> Result<Vec<u8>, SendError> {
+    let args = serde_json::to_vec(args).map_err(|e| invalid(format!("the arguments cannot be JSON: {e}")))?;
+    let max = client.inner.settings.args_bytes_max;
+    if args.len() > max {
+        let message = format!(
+            "the arguments are {} bytes of JSON, the limit is {max}; send a reference to large data instead",
+            args.len()
+        );
+        return Err(SendError::refused(SendErrorCode::PayloadTooLarge, message));
+    }
+    if args.len() > ARGS_BYTES_WARN {
+        let mut warned = client.inner.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(task.to_owned()) {
+            let bytes = args.len();
+            tracing::warn!(task, bytes, "large arguments; consider sending a reference to the data");
+        }
+    }
+    Ok(args)
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> SendError {
+    SendError::refused(SendErrorCode::ValidationFailed, message)
+}
+
+pub(super) fn window_seconds(client: &Client) -> i32 {
+    i32::try_from(client.inner.settings.key_window.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// Of everything that makes one command another.
+pub(super) fn fingerprint(name: &str, options: &SendOptions, args: &[u8]) -> i64 {
+    let mut hash = Sha256::new();
+    let text = format!("{name}\0{options:?}\0");
+    hash.update(text.as_bytes());
+    hash.update(args);
+    let digest: [u8; 32] = hash.finalize().into();
+    i64::from_be_bytes([
+        digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
+    ])
+}
+
+/// Tells hosts where to look.
+pub(super) fn ring(client: &Client, options: &SendOptions) {
+    client.inner.doorbell.lanes(vec![if options.delay_ms.is_some() { 0 } else { options.lane }]);
+}
+
+/// How long ago an id was made, by the clock it was made with.
+fn age(id: TaskId) -> Duration {
+    let made = id.get_timestamp().map(|at| {
+        let (seconds, nanos) = at.to_unix();
+        SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)
+    });
+    made.and_then(|made| made.elapsed().ok()).unwrap_or_default()
+}

@@ -1,0 +1,184 @@
+//! A wire between a client and the server that counts what goes over it, and can be cut.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(super) struct Wire {
+    url: String,
+    state: Arc<State>,
+}
+
+struct State {
+    socket: PathBuf,
+    statements: watch::Sender<usize>,
+    listens: AtomicUsize,
+    connections: AtomicUsize,
+    refusing: AtomicBool,
+    /// Cut in the middle of a statement that holds this text, after it reached the server.
+    trap: Mutex<Option<Vec<u8>>>,
+    cut: Mutex<CancellationToken>,
+}
+
+impl Wire {
+    /// A wire to this database, whole.
+    pub(super) async fn to(database_url: &str) -> Self {
+        let options = PgConnectOptions::from_str(database_url).expect("a good URL");
+        let directory = options.get_socket().expect("the embedded server's socket");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let name = options.get_database().expect("a database");
+        let state = Arc::new(State {
+            socket: directory.join(".s.PGSQL.5432"),
+            statements: watch::Sender::new(0),
+            listens: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            refusing: AtomicBool::new(false),
+            trap: Mutex::default(),
+            cut: Mutex::default(),
+        });
+        let accepting = state.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if !accepting.refusing.load(Ordering::SeqCst) {
+                    tokio::spawn(connect(accepting.clone(), client));
+                }
+            }
+        });
+        Self { url: format!("postgres://postgres@127.0.0.1:{port}/{name}?sslmode=disable"), state }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A client with one connection for queries, so that a cut costs one call and no more.
+    pub(super) fn client(&self) -> hostler::client::ClientBuilder {
+        hostler::Client::builder(&self.url).connections_max(1)
+    }
+
+    /// Statements that were executed so far, on all connections.
+    pub(super) fn statements(&self) -> usize {
+        *self.state.statements.borrow()
+    }
+
+    /// Waits for this many statements.
+    pub(super) async fn statements_reach(&self, n: usize) {
+        let mut seen = self.state.statements.subscribe();
+        let reached = seen.wait_for(|now| *now >= n);
+        tokio::time::timeout(crate::support::LONG, reached).await.expect("in time").expect("counted");
+    }
+
+    /// Connections that began to listen so far.
+    pub(super) fn listens(&self) -> usize {
+        self.state.listens.load(Ordering::SeqCst)
+    }
+
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Cuts every connection; new ones are refused until `mend`.
+    pub(super) fn cut(&self) {
+        self.state.refusing.store(true, Ordering::SeqCst);
+        self.state.cut();
+    }
+
+    /// Lets connections through again, and returns when this client has one.
+    pub(super) async fn mend(&self, client: &hostler::Client) {
+        self.state.refusing.store(false, Ordering::SeqCst);
+        super::eventually("a new connection", async || client.hosts(false).await.ok()).await;
+    }
+
+    /// Cuts every connection, once, as soon as the server has answered a message that holds these words.
+    pub(super) fn cut_after(&self, words: &str) {
+        *self.state.trap.lock().expect("whole") = Some(words.as_bytes().to_vec());
+    }
+}
+
+impl State {
+    fn cut(&self) {
+        let mut cut = self.cut.lock().expect("whole");
+        std::mem::take(&mut *cut).cancel();
+    }
+
+    fn springs(&self, message: &[u8]) -> bool {
+        let mut trap = self.trap.lock().expect("whole");
+        let sprung =
+            trap.as_ref().is_some_and(|words| message.windows(words.len()).any(|part| part == words));
+        if sprung {
+            *trap = None;
+        }
+        sprung
+    }
+}
+
+async fn connect(state: Arc<State>, client: TcpStream) {
+    let cut = state.cut.lock().expect("whole").clone();
+    let Ok(server) = UnixStream::connect(&state.socket).await else { return };
+    state.connections.fetch_add(1, Ordering::SeqCst);
+    let _nodelay = client.set_nodelay(true);
+    let (from_client, mut to_client) = client.into_split();
+    let (mut from_server, to_server) = server.into_split();
+    let (sprung, mut springs) = watch::channel(false);
+    let back = async {
+        let mut buffer = vec![0; 1 << 16];
+        while let Ok(n @ 1..) = from_server.read(&mut buffer).await {
+            if *springs.borrow_and_update() {
+                // The server did it, and nobody will ever hear of it.
+                state.cut();
+                return;
+            }
+            if to_client.write_all(&buffer[..n]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = cut.cancelled() => {}
+        () = back => {}
+        _ = forward(&state, from_client, to_server, sprung) => {}
+    }
+    state.connections.fetch_sub(1, Ordering::SeqCst);
+}
+
+async fn forward(
+    state: &State,
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::unix::OwnedWriteHalf,
+    sprung: watch::Sender<bool>,
+) -> std::io::Result<()> {
+    // The startup message alone has no tag.
+    let length = from.read_u32().await?;
+    let mut message = vec![0; length as usize - 4];
+    from.read_exact(&mut message).await?;
+    to.write_u32(length).await?;
+    to.write_all(&message).await?;
+    loop {
+        let tag = from.read_u8().await?;
+        let length = from.read_u32().await?;
+        message.resize(length as usize - 4, 0);
+        from.read_exact(&mut message).await?;
+        // Execute, or a simple query: one statement each.
+        if matches!(tag, b'E' | b'Q') {
+            state.statements.send_modify(|n| *n += 1);
+        }
+        if tag == b'Q' && message.starts_with(b"LISTEN") {
+            state.listens.fetch_add(1, Ordering::SeqCst);
+        }
+        if matches!(tag, b'Q' | b'B') && state.springs(&message) {
+            sprung.send_replace(true);
+        }
+        to.write_u8(tag).await?;
+        to.write_u32(length).await?;
+        to.write_all(&message).await?;
+    }
+}
