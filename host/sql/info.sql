@@ -10,7 +10,7 @@ with found as (
         null::smallint as outcome, null::int as plugin, null::int as cpu_ms, null::int as wall_ms,
         null::bigint as memory_bytes_peak, null::smallint as error_family, null::text as error_code,
         null::bytea as error, null::bytea as result, null::bytea as log_tail,
-        case when $3 then args end as args
+        case when $3 then args end as args, null::int as result_bytes
     from hostler.task
     where id = $1
     union all
@@ -22,7 +22,7 @@ with found as (
         outcome, plugin, cpu_ms, wall_ms,
         memory_bytes_peak, error_family, error_code,
         error, case when $2 then result end, log_tail,
-        case when $3 then args end
+        case when $3 then args end, octet_length(result)
     from hostler.history
     where id = $1
 )

@@ -160,10 +160,15 @@ fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
     let status = status_of(row.try_get("status")?)?;
     let session: Option<i64> = row.try_get("session")?;
     let closed: Option<i16> = row.try_get("outcome")?;
-    let last_attempt = match (closed, row.try_get::<Option<DateTime<Utc>>, _>("claimed_at")?) {
+    let mut last_attempt = match (closed, row.try_get::<Option<DateTime<Utc>>, _>("claimed_at")?) {
         (Some(_), Some(claimed_at)) => Some(attempt_row(row, count(row, "attempt")?, claimed_at)?),
         _ => None,
     };
+    // The only attempt with a result is the one that completed the task.
+    let result_bytes = row.try_get::<Option<i32>, _>("result_bytes")?.and_then(|n| u32::try_from(n).ok());
+    if let (Some(used), Some(bytes)) = (last_attempt.as_mut().and_then(|a| a.used.as_mut()), result_bytes) {
+        used.result_bytes = bytes;
+    }
     Ok(TaskRow {
         id: row.try_get("id")?,
         task_name: row.try_get("task_name")?,

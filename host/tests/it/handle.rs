@@ -9,6 +9,7 @@ mod errors;
 mod get;
 mod info;
 mod progress;
+mod quiet;
 mod rerun;
 mod resend;
 mod send;

@@ -68,6 +68,18 @@ async fn a_failed_task_tells_its_error_and_the_story_of_every_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_completed_task_tells_what_its_attempt_used() {
+    let stage = Stage::set().await;
+    let handle = stage.client.send("misbehave.counter", json!(null)).await.expect("sent");
+    assert_eq!(handle.get(Some(LONG)).await.expect("a result"), 1);
+    let info = handle.info(Include::ATTEMPTS).await.expect("an answer").expect("known");
+    let used = info.attempts.expect("asked for")[0].used.expect("it ran");
+    assert!(used.wall_ms > 0 && used.memory_bytes_peak > 0, "{used:?}");
+    assert_eq!(used.result_bytes, 1, "the result is `1`");
+    stage.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_is_planned_shows_when_it_is_due() {
     let stage = Stage::set().await;
     let args = json!({"failures": 9, "after_ms": 3_600_000});

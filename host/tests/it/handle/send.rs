@@ -112,20 +112,6 @@ async fn an_id_of_the_callers_own_is_one_command_and_close_to_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suppressed_sends_reach_nothing() {
-    let stage = Stage::deserted().await;
-    let wire = Wire::to(stage.database.url()).await;
-    let client = Client::builder(wire.url()).suppress_sends(true).connect().await.expect("a client");
-    let before = wire.statements();
-    let error = client.send("text.word_count", json!({"text": "a"})).await.expect_err("suppressed");
-    assert_eq!((error.code.as_str(), error.retryable), ("SEND_SUPPRESSED", false));
-    let error = client.send_many("text.word_count", [json!({"text": "a"})]).await.expect_err("suppressed");
-    assert_eq!(error.code, SendErrorCode::SendSuppressed);
-    assert_eq!(wire.statements(), before);
-    stage.clear().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_task_waits_for_its_time_and_a_late_one_expires() {
     let stage = Stage::set().await;
     let delay = Duration::from_millis(300);
