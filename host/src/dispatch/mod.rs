@@ -114,8 +114,8 @@ struct Shared {
     hurry: CancellationToken,
 }
 
-/// A running host. Dropping it without [`Host::drain`] leaves its tasks to the other hosts, once its lease
-/// is over.
+/// A running host. Dropped without [`Host::drain`] it works on until its runtime ends; that leaves what it
+/// holds to the other hosts, once its lease is over.
 pub struct Host {
     shared: Arc<Shared>,
     session: watch::Receiver<Option<Session>>,

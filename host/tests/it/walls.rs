@@ -34,7 +34,7 @@ fn sql_stands_in_files_of_its_own() {
 }
 
 #[test]
-fn every_statement_has_a_story_and_exactly_one_user() {
+fn every_file_of_sql_is_one_statement_with_a_story_and_one_user() {
     let mut used: BTreeMap<String, usize> = BTreeMap::new();
     for name in sources("host/src").iter().flat_map(rules::statements) {
         *used.entry(name).or_default() += 1;
@@ -43,7 +43,8 @@ fn every_statement_has_a_story_and_exactly_one_user() {
     for entry in fs::read_dir(root().join("host/sql")).expect("host/sql") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        wrong.extend(rules::story(&name, &read(&format!("host/sql/{name}.sql"))));
+        let text = read(&format!("host/sql/{name}.sql"));
+        wrong.extend(rules::story(&name, &text).into_iter().chain(rules::more_than_one(&name, &text)));
         match used.remove(&name) {
             Some(1) => {}
             users => wrong.push(format!("{name}.sql has {} users", users.unwrap_or(0))),

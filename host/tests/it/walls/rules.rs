@@ -152,6 +152,16 @@ pub(super) fn story(path: &str, text: &str) -> Option<String> {
     (!told).then(|| format!("{path}: starts with no comment on what it does"))
 }
 
+/// One round trip, one statement: a file with a second one could sleep between them, holding a lock.
+pub(super) fn more_than_one(path: &str, text: &str) -> Option<String> {
+    let code = text.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code));
+    let statements = code.collect::<Vec<_>>().join("\n");
+    // What stands between quotes is text.
+    let statements: String = statements.split('\'').step_by(2).collect();
+    let second = statements.trim_end().trim_end_matches(';').contains(';');
+    second.then(|| format!("{path}: more than one statement"))
+}
+
 /// 300 lines ask the question, 500 end it.
 pub(super) fn too_long(source: &Source) -> Option<String> {
     (source.lines() > 500).then(|| format!("{}: {} lines", source.path, source.lines()))

@@ -1,6 +1,8 @@
 //! A wall that cannot fail is painted on: each rule, against a small snippet that breaks it.
 
-use super::rules::{closed_doors, foreign_crates, sleeps, statements, story, stray_sql, too_long};
+use super::rules::{
+    closed_doors, foreign_crates, more_than_one, sleeps, statements, story, stray_sql, too_long,
+};
 use super::source::Source;
 
 fn doors(path: &str, text: &str) -> usize {
@@ -67,6 +69,8 @@ fn sql_in_a_string_is_found() {
     );
     assert_eq!(wrong("let words = \"updates the row\"; // delete from x"), 0);
     assert_eq!(story("x.sql", "select 1"), Some("x.sql: starts with no comment on what it does".to_owned()));
+    assert!(more_than_one("x.sql", "-- One; with a comment.\nselect 'a; b';\n").is_none());
+    assert!(more_than_one("x.sql", "-- Two.\nselect 1;\nselect 2").is_some());
     assert_eq!(statements(&Source::new("x.rs", "sql!(\"a\"); sql!(\"b\")")), ["a", "b"]);
 }
 
