@@ -39,7 +39,7 @@ history as (
                 redeliveries_max))::text, 'UTF8') end,
         case when keep_input then args end
     from ended
-    returning id, status, lane
+    returning id, status
 ),
 again as (
     update hostler.task t
@@ -52,7 +52,7 @@ again as (
         select t2.session, t2.claimed_at from hostler.task t2 where t2.ctid = lost.place
     ) was
     where t.ctid = lost.place and lost.status = 1
-    returning t.id, t.lane, t.attempt, was.session, was.claimed_at, lost.now
+    returning t.id, t.lane, t.pos, t.attempt, was.session, was.claimed_at, lost.now
 ),
 closed as (
     insert into hostler.attempt
@@ -63,6 +63,6 @@ closed as (
     from again
     returning task
 )
-select id, status, lane from history
+select id, status, null::int as lane, null::bigint as pos from history
 union all
-select again.id, 1::smallint, again.lane from again, closed where again.id = closed.task
+select again.id, 1::smallint, again.lane, again.pos from again, closed where again.id = closed.task

@@ -1,6 +1,6 @@
 -- Writes verdicts, each fenced by its own claim, and closes the attempts. One row comes back for each
--- task that was still held by its claim: its new state, and when it is due if it waits. A task that
--- somebody asked to cancel is neither retried nor released: it is cancelled.
+-- task that was still held by its claim: its new state, and its place if it waits. A task that somebody
+-- asked to cancel is neither retried nor released: it is cancelled.
 -- $1 session, then one array each: $2 id, $3 claim, $4 verdict (1 complete, 2 fail, 3 retry, 4 cancel,
 -- 5 expire, 6 release), $5 result, $6 error family, $7 error code, $8 error, $9 pause in ms, $10 cpu ms,
 -- $11 wall ms, $12 peak memory, $13 plugin, $14 log tail
@@ -86,9 +86,9 @@ closed as (
     from again
     returning task
 )
-select id, status, null::bigint as due_us, null::int as lane
+select id, status, null::int as lane, null::bigint as pos
 from history
 union all
-select again.id, 1::smallint, case when lane = 0 then pos end, lane
+select again.id, 1::smallint, lane, pos
 from again, closed
 where again.id = closed.task

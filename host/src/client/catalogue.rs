@@ -105,11 +105,16 @@ impl Catalogue {
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
         let near: Vec<&str> = near.iter().take(3).map(|(_, known)| known.as_str()).collect();
         let hint = match (names.is_empty(), near.is_empty()) {
-            (true, _) => "no host has published any task in this database; start one with `hostler serve`".to_owned(),
+            (true, _) => {
+                "no host has published any task in this database; start one with `hostler serve`".to_owned()
+            }
             (false, true) => "`hostler tasks` lists the names there are".to_owned(),
             (false, false) => format!("did you mean {}?", near.join(", ")),
         };
-        SendError::refused(SendErrorCode::UnknownTask, format!("no host ever published the task {name}; {hint}"))
+        SendError::refused(
+            SendErrorCode::UnknownTask,
+            format!("no host ever published the task {name}; {hint}"),
+        )
     }
 }
 

@@ -42,7 +42,7 @@ use builder::Settings;
 use catalogue::Catalogue;
 use waiters::Waiters;
 
-pub use crate::store::{ListedHost, ListedTask, StoreError as ConnectError};
+pub use crate::store::{About, ListedHost, ListedTask, StoreError as ConnectError};
 pub use builder::ClientBuilder;
 pub use error::{SendError, SendErrorCode, SendPayload};
 pub use handle::TaskHandle;
@@ -181,6 +181,14 @@ impl Client {
     /// `BROKER_ERROR`.
     pub async fn tasks(&self) -> Result<Vec<ListedTask>, TaskError> {
         self.inner.store.list_tasks().await.map_err(error::broker)
+    }
+
+    /// The server's version and clock, and who holds its vacuum back.
+    ///
+    /// # Errors
+    /// `BROKER_ERROR`.
+    pub async fn about_server(&self) -> Result<About, TaskError> {
+        self.inner.store.about().await.map_err(error::broker)
     }
 
     /// Returns once the wakes of all sends so far are out: for programs that send and end. Cancel-safe.

@@ -49,7 +49,8 @@ pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, s
     let running = Running { claim: claim.number, stop: stop.clone(), progress: progress.clone() };
     if !shift.begin(claim.id, running) {
         // The database forgot, in a crash, that this host has it. What runs cannot be settled any more.
-        let verdict = release(&claim, "this host still runs it under a claim that the database lost".to_owned());
+        let verdict =
+            release(&claim, "this host still runs it under a claim that the database lost".to_owned());
         shift.finish(Settle { claim, verdict, used: None, plugin: None, log_tail: String::new() });
         return;
     }

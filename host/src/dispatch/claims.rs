@@ -3,10 +3,9 @@
 //! For each lane it keeps a mark, the highest position it has claimed, and looks behind it alone: what lies
 //! before is claimed, finished or dead, and walking over it again at every claim would cost more the longer
 //! a vacuum is held up. What turns up before the mark all the same (a sender that committed late, a task
-//! that was given back) is found by a sweep from the lane's start: after every poll that saw the lane wait,
-//! after a lost notification, and after every change of what is served.
+//! that was given back) is found by the poll, which says where it stands; the next claim begins there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +33,8 @@ pub(super) struct Hints {
 struct Wanted {
     /// From the mark on.
     onwards: BTreeSet<Lane>,
-    /// From the start.
-    sweep: BTreeSet<Lane>,
+    /// From this position on, which may lie before the mark.
+    found: BTreeMap<Lane, i64>,
 }
 
 impl Hints {
@@ -45,10 +44,18 @@ impl Hints {
         self.changed.notify_one();
     }
 
-    /// These lanes may hold tasks before the mark.
-    pub(super) fn sweep(&self, lanes: impl IntoIterator<Item = Lane>) {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).sweep.extend(lanes);
-        self.changed.notify_one();
+    /// Tasks were seen to wait at these positions of these lanes.
+    pub(super) fn found(&self, places: impl IntoIterator<Item = (Lane, i64)>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut any = false;
+        for (lane, pos) in places {
+            lanes.find(lane, pos);
+            any = true;
+        }
+        drop(lanes);
+        if any {
+            self.changed.notify_one();
+        }
     }
 
     fn take(&self) -> Wanted {
@@ -58,9 +65,17 @@ impl Hints {
     fn put_back(&self, wanted: Wanted) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.onwards.extend(wanted.onwards);
-        lanes.sweep.extend(wanted.sweep);
+        for (lane, pos) in wanted.found {
+            lanes.find(lane, pos);
+        }
         drop(lanes);
         self.changed.notify_one();
+    }
+}
+
+impl Wanted {
+    fn find(&mut self, lane: Lane, pos: i64) {
+        self.found.entry(lane).and_modify(|first| *first = pos.min(*first)).or_insert(pos);
     }
 }
 
@@ -148,9 +163,10 @@ impl Claimer {
                 }
             }
         };
-        if more || claimed.len() >= slots.len() {
-            // There may be more where these came from.
+        if more {
             shift.hints.put_back(wanted);
+        } else if claimed.len() >= slots.len() {
+            shift.hints.put_back(self.beyond(wanted, &claimed));
         }
         for Claimed { claim, lane, pos } in claimed {
             let mark = self.marks.entry(lane).or_default();
@@ -170,15 +186,35 @@ impl Claimer {
         Going::On
     }
 
+    /// Where there may be more, after a claim that took all it could.
+    fn beyond(&self, mut wanted: Wanted, claimed: &[Claimed]) -> Wanted {
+        let mut reached: BTreeMap<Lane, i64> = BTreeMap::new();
+        for Claimed { lane, pos, .. } in claimed {
+            reached.entry(*lane).and_modify(|last| *last = (*last).max(*pos)).or_insert(*pos);
+        }
+        for (lane, pos) in reached {
+            wanted.found.remove(&lane);
+            if self.marks.get(&lane).is_some_and(|mark| pos < *mark) {
+                wanted.find(lane, pos + 1);
+            } else {
+                wanted.onwards.insert(lane);
+            }
+        }
+        wanted
+    }
+
     /// Where to look: the wanted lanes that are served, first priority first, equals taking turns.
     fn places(&mut self, served: &Served, wanted: &Wanted) -> Vec<Mark> {
-        let wants = |lane: &Lane| wanted.onwards.contains(lane) || wanted.sweep.contains(lane);
         let mut marks: Vec<(i16, Mark)> = Vec::new();
         for &(priority, lane) in &served.order {
-            if wants(&lane) {
-                let after = if wanted.sweep.contains(&lane) { 0 } else { self.marks.get(&lane).copied().unwrap_or(0) };
-                marks.push((priority, Mark { lane, after }));
-            }
+            let mark = self.marks.get(&lane).copied();
+            let after = match wanted.found.get(&lane) {
+                // A lane without a mark begins at its first task, wherever that is.
+                Some(first) => Some(mark.map_or(first - 1, |mark| mark.min(first - 1))),
+                None if wanted.onwards.contains(&lane) => Some(mark.unwrap_or(0)),
+                None => None,
+            };
+            marks.extend(after.map(|after| (priority, Mark { lane, after })));
         }
         self.turn = self.turn.wrapping_add(1);
         for equals in marks.chunk_by_mut(|a, b| a.0 == b.0) {
@@ -202,7 +238,8 @@ impl Claimer {
         self.number += 1;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
-        let claimed = crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
+        let claimed =
+            crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
         // Only a connection whose answer arrived is used again.
         self.conn = Some(conn);
         Ok(claimed)

@@ -23,6 +23,7 @@ mod shift;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,6 +51,8 @@ pub struct HostConfig {
     pub lease: Duration,
     /// How long a cancelled attempt may go on by itself before it is interrupted.
     pub cancel_grace: Duration,
+    /// How long final tasks stay on record, in days.
+    pub retention_days: u32,
     /// Whether it listens for wakes; without, it polls.
     pub listen: bool,
     /// Threads that run wasm; `None` is one for each core.
@@ -69,6 +72,7 @@ impl HostConfig {
             queues: None,
             lease: Duration::from_secs(15),
             cancel_grace: Duration::from_secs(2),
+            retention_days: 30,
             listen: true,
             wasm_threads: None,
             cache_dir: None,
@@ -102,18 +106,19 @@ struct Shared {
     sandbox: Arc<Sandbox>,
     registry: Registry,
     doorbell: Doorbell,
+    /// How many attempts it runs or has yet to settle.
+    running: AtomicUsize,
     /// Set once: no more claims.
     draining: CancellationToken,
     /// Set once: interrupt what still runs.
     hurry: CancellationToken,
 }
 
-/// A running host. Dropping it without [`Host::drain`] leaves its tasks to the other hosts, once its lease
-/// is over.
+/// A running host. Dropped without [`Host::drain`] it works on until its runtime ends; that leaves what it
+/// holds to the other hosts, once its lease is over.
 pub struct Host {
     shared: Arc<Shared>,
     session: watch::Receiver<Option<Session>>,
-    running: watch::Receiver<usize>,
     life: JoinHandle<usize>,
 }
 
@@ -140,15 +145,15 @@ impl Host {
             connect,
             sandbox,
             registry,
+            running: AtomicUsize::new(0),
             draining: CancellationToken::new(),
             hurry: CancellationToken::new(),
         });
         let (tell_session, session) = watch::channel(None);
-        let (tell_running, running) = watch::channel(0);
         let first = Shift::join(shared.clone()).await?;
         tell_session.send_replace(Some(first.session()));
-        let life = tokio::spawn(live(shared.clone(), first, tell_session, tell_running));
-        Ok(Self { shared, session, running, life })
+        let life = tokio::spawn(live(shared.clone(), first, tell_session));
+        Ok(Self { shared, session, life })
     }
 
     /// The plugins it has loaded, and the files it could not load.
@@ -172,7 +177,7 @@ impl Host {
     /// How many attempts it runs; a hint.
     #[must_use]
     pub fn running(&self) -> usize {
-        *self.running.borrow()
+        self.shared.running.load(Ordering::Relaxed)
     }
 
     /// Stops claiming, lets attempts finish for `grace`, then interrupts them and gives them back. When it
@@ -195,15 +200,10 @@ impl Host {
 }
 
 /// Shift after shift, until it is drained. Returns how many attempts the last one interrupted.
-async fn live(
-    shared: Arc<Shared>,
-    first: Arc<Shift>,
-    session: watch::Sender<Option<Session>>,
-    running: watch::Sender<usize>,
-) -> usize {
+async fn live(shared: Arc<Shared>, first: Arc<Shift>, session: watch::Sender<Option<Session>>) -> usize {
     let mut shift = first;
     loop {
-        match shift.work(&running).await {
+        match shift.work().await {
             Ended::Drained { interrupted } => return interrupted,
             Ended::Lost => tracing::warn!(
                 session = %shift.session(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,7 +24,13 @@ const CONTACT: Duration = Duration::from_millis(2_500);
 const PROGRESS: Duration = Duration::from_secs(1);
 /// Between two looks for tasks of sessions that are no longer alive, whether or not one was seen to die.
 const RECOVER: Duration = Duration::from_secs(30);
-const PARTITIONS: Duration = Duration::from_secs(3600);
+/// Between two looks after the partitions and the end of history.
+const HISTORY: Duration = Duration::from_secs(3600);
+/// A look at everything walks over whatever vacuum could not remove yet. One that takes long, because an open
+/// transaction holds vacuum up, is followed by looks at newer positions alone, for so many times as long.
+const FULL_LOOK_SHARE: u32 = 50;
+/// So far behind the newest position those begin: a sender may take a while to commit.
+const LATE_POSITIONS: i64 = 10_000;
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
 
@@ -104,10 +111,7 @@ pub(super) async fn listen_until_over(shift: Arc<Shift>) {
             }
             Wake::Cancel(session) if session == shift.session() => shift.poll_now.notify_one(),
             Wake::Cancel(_) | Wake::Done(_) => {}
-            Wake::Lost => {
-                shift.hints.sweep(shift.served().order.iter().map(|(_, lane)| *lane));
-                shift.poll_now.notify_one();
-            }
+            Wake::Lost => shift.look_around(),
         }
     }
 }
@@ -120,7 +124,9 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         judged: HashMap::new(),
         contact_at: None,
         recover_at: Instant::now(),
-        partitions_at: Instant::now(),
+        history_at: Instant::now(),
+        full_look_at: Instant::now(),
+        floor: 0,
         progress_at: Instant::now(),
     };
     let mut changes = shift.shared().registry.changes();
@@ -153,7 +159,10 @@ struct Keeper {
     judged: HashMap<Session, (i64, i64)>,
     contact_at: Option<i64>,
     recover_at: Instant,
-    partitions_at: Instant,
+    history_at: Instant,
+    full_look_at: Instant,
+    /// Where a look that is not at everything begins.
+    floor: i64,
     progress_at: Instant,
 }
 
@@ -177,14 +186,20 @@ impl Keeper {
         }
         let served = shift.served();
         let lanes: Vec<_> = served.order.iter().map(|(_, lane)| *lane).collect();
-        let poll = crate::store::poll(conn, shift.session(), &lanes).await?;
+        let everywhere =
+            shift.look_everywhere.swap(false, Ordering::AcqRel) || Instant::now() >= self.full_look_at;
+        let floor = if everywhere { 0 } else { self.floor };
+        let began = Instant::now();
+        let poll = crate::store::poll(conn, shift.session(), &lanes, floor).await?;
+        if everywhere {
+            self.floor = poll.newest_position - LATE_POSITIONS;
+            self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
+        }
         shift.clock().set(poll.now_us);
         if poll.newest_lane > served.newest_lane {
             offers::find_lanes(&shift, poll.newest_lane).await?;
         }
-        if !poll.lanes_waiting.is_empty() {
-            shift.hints.sweep(poll.lanes_waiting.iter().copied());
-        }
+        shift.hints.found(poll.waiting.iter().copied());
         if !poll.cancels.is_empty() {
             shift.cancel(&poll.cancels);
             crate::store::cancels_seen(conn, shift.session(), &poll.cancels).await?;
@@ -276,17 +291,34 @@ impl Keeper {
                 doorbell.done(done.iter().map(|r| r.id).collect());
             }
             if !back.is_empty() {
-                let lanes: Vec<_> = back.iter().map(|r| r.lane).collect();
-                self.shift.hints.sweep(lanes.iter().copied());
-                doorbell.lanes(lanes);
+                let places: Vec<_> = back.iter().filter_map(|r| r.place).collect();
+                doorbell.lanes(places.iter().map(|(lane, _)| *lane).collect());
+                self.shift.hints.found(places);
             }
             // As long as there is something to take back, the next round goes on.
             self.recover_at = if recovered.is_empty() { now + RECOVER } else { now };
         }
-        if now >= self.partitions_at {
-            crate::store::make_partitions(conn).await?;
-            self.partitions_at = now + PARTITIONS;
+        if now >= self.history_at {
+            // Somebody's lock stood in the way, as a rule. Nothing urgent is lost, and the rest of the round
+            // must not wait for it.
+            let more = self.keep_history(conn).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the partitions of history were not looked after; next try in an hour");
+                false
+            });
+            self.history_at = if more { now } else { now + HISTORY };
         }
         Ok(())
+    }
+
+    /// Makes the coming days' partitions and lets go of what is over its time; returns whether there is more.
+    async fn keep_history(&self, conn: &mut PgConnection) -> Result<bool, StoreError> {
+        let days = i32::try_from(self.shift.shared().config.retention_days).unwrap_or(i32::MAX);
+        crate::store::make_partitions(conn).await?;
+        if let Some(day) = crate::store::drop_day(conn, days).await? {
+            tracing::info!(%day, "a day of history is over its time and was dropped");
+            return Ok(true);
+        }
+        let pruned = crate::store::prune(conn, days, BATCH).await?;
+        Ok([pruned.tasks, pruned.keys, pruned.hosts].contains(&BATCH))
     }
 }

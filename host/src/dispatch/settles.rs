@@ -118,7 +118,7 @@ impl Settler {
         for (settle, answer) in batch.iter().zip(answers) {
             match answer {
                 Settled::Written { status, .. } if status.is_final() => done.push(settle.claim.id),
-                Settled::Written { lane: Some(lane), due_us: None, .. } => lanes.push(*lane),
+                Settled::Written { place: Some((lane, pos)), .. } if *lane != 0 => lanes.push((*lane, *pos)),
                 Settled::Written { .. } => waits = true,
                 Settled::ClaimLost => tracing::warn!(
                     task.id = %settle.claim.id, attempt = settle.claim.attempt,
@@ -132,8 +132,8 @@ impl Settler {
             doorbell.done(done);
         }
         if !lanes.is_empty() {
-            self.shift.hints.sweep(lanes.iter().copied());
-            doorbell.lanes(lanes);
+            doorbell.lanes(lanes.iter().map(|(lane, _)| *lane).collect());
+            self.shift.hints.found(lanes);
         }
         if waits {
             // Another waiting task may now be the first one due.
@@ -154,5 +154,7 @@ fn replaceable(batch: &[Settle]) -> bool {
 
 fn unstorable(error: &StoreError) -> Verdict {
     let message = "what the attempt produced cannot be stored in the database";
-    Verdict::Fail(TaskError::new(Operational::WorkerSerializationError, message).with_cause(error.to_string()))
+    Verdict::Fail(
+        TaskError::new(Operational::WorkerSerializationError, message).with_cause(error.to_string()),
+    )
 }

@@ -1,14 +1,16 @@
 //! One session of a host: from joining to the end of its row.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use futures_util::FutureExt;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::Sandbox;
-use crate::store::{HostRow, Lane, PgPool, Role, Settle, StoreError};
+use crate::store::{HostRow, PgPool, Role, Settle, StoreError};
 use crate::task::{Session, TaskId};
 
 use super::attempt::{ProgressRow, Running};
@@ -44,6 +46,8 @@ pub(super) struct Shift {
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Settle>>>,
     /// Lanes to look into, for the claimer.
     pub(super) hints: claims::Hints,
+    /// The next poll is to look at all positions.
+    pub(super) look_everywhere: AtomicBool,
     /// The next poll is wanted now.
     pub(super) poll_now: Notify,
     /// The session is over; whoever still works for it stops.
@@ -83,6 +87,7 @@ impl Shift {
             finished,
             to_settle: Mutex::new(Some(to_settle)),
             hints: claims::Hints::default(),
+            look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
             over: CancellationToken::new(),
             shared,
@@ -93,26 +98,30 @@ impl Shift {
     }
 
     /// Works until the host is drained or the session is lost.
-    pub(super) async fn work(self: &Arc<Self>, running: &watch::Sender<usize>) -> Ended {
+    pub(super) async fn work(self: &Arc<Self>) -> Ended {
         let to_settle = self.to_settle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(to_settle) = to_settle else { return Ended::Lost };
-        let claiming = tokio::spawn(claims::claim_until_drained(self.clone()));
+        let claiming = tokio::spawn(claims::claim_until_drained(self.clone())).map(drop).shared();
         let settling = tokio::spawn(settles::settle_until_over(self.clone(), to_settle));
         let pulse = tokio::spawn(pulse::beat_until_over(self.clone()));
         let polls = tokio::spawn(pulse::poll_until_over(self.clone()));
         let wakes = tokio::spawn(pulse::listen_until_over(self.clone()));
 
+        let drained = async {
+            self.shared.draining.cancelled().await;
+            // What a claim under way brings runs like the rest.
+            claiming.clone().await;
+            self.drained().await
+        };
         let ended = tokio::select! {
             () = self.over.cancelled() => Ended::Lost,
-            interrupted = self.drained(running) => Ended::Drained { interrupted },
+            interrupted = drained => Ended::Drained { interrupted },
         };
         if ended == Ended::Lost {
             self.interrupt_all("the host lost its lease");
+            claiming.await;
         }
-        // A claim under way is waited for: what it brings has to be given back, or would wait for the lease.
-        let _ended = claiming.await;
         if let Ended::Drained { .. } = ended {
-            self.interrupt_all("the host is shutting down");
             self.idle().await;
             if let Err(error) = self.leave().await {
                 tracing::warn!(%error, "could not sign off; other hosts will notice");
@@ -126,13 +135,10 @@ impl Shift {
         ended
     }
 
-    /// Waits for the host to be drained: nothing is claimed any more and nothing runs. Returns how many
-    /// attempts had to be interrupted.
-    async fn drained(&self, running: &watch::Sender<usize>) -> usize {
-        self.shared.draining.cancelled().await;
+    /// Waits until nothing runs any more. Returns how many attempts had to be interrupted.
+    async fn drained(&self) -> usize {
         let watch = async {
             loop {
-                running.send_replace(self.lock().len());
                 if self.lock().is_empty() {
                     return 0;
                 }
@@ -171,13 +177,13 @@ impl Shift {
 
     /// Enters an attempt among the running; `false` if its task is among them already.
     pub(super) fn begin(&self, id: TaskId, attempt: Running) -> bool {
-        match self.lock().entry(id) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
-            std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(attempt);
-                true
-            }
+        let mut running = self.lock();
+        if running.contains_key(&id) {
+            return false;
         }
+        running.insert(id, attempt);
+        self.shared.running.store(running.len(), Ordering::Relaxed);
+        true
     }
 
     /// Hands a verdict over to be written.
@@ -191,6 +197,7 @@ impl Shift {
         if running.get(&id).is_some_and(|attempt| attempt.claim == claim) {
             running.remove(&id);
         }
+        self.shared.running.store(running.len(), Ordering::Relaxed);
         drop(running);
         self.settled.notify_one();
     }
@@ -218,11 +225,16 @@ impl Shift {
         self.lock().len()
     }
 
-    /// Changes what is served. The claimer looks into every lane again.
+    /// Changes what is served; tasks may have waited for it.
     pub(super) fn serve(&self, served: Served) {
-        let lanes: Vec<Lane> = served.order.iter().map(|(_, lane)| *lane).collect();
         self.served.store(Arc::new(served));
-        self.hints.sweep(lanes);
+        self.look_around();
+    }
+
+    /// Asks for a poll that looks at everything, now.
+    pub(super) fn look_around(&self) {
+        self.look_everywhere.store(true, Ordering::Release);
+        self.poll_now.notify_one();
     }
 
     pub(super) fn served(&self) -> Arc<Served> {

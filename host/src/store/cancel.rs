@@ -29,7 +29,8 @@ impl Store {
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn cancel(&self, id: TaskId) -> Result<Option<Cancelled>, StoreError> {
         for _ in 0..LOOKS_MAX {
-            let row = sql!("cancel").bind(id).fetch_optional(&self.pool).await.map_err(StoreError::from_query)?;
+            let row =
+                sql!("cancel").bind(id).fetch_optional(&self.pool).await.map_err(StoreError::from_query)?;
             if let Some(row) = row {
                 return Ok(Some(Cancelled {
                     status: status_of(row.try_get("status")?)?,

@@ -58,12 +58,20 @@ impl Connect {
         let options = self.options.clone();
         // The hot tables are small most of the time; a plan made then must not become a scan of the whole
         // table once they have grown.
-        let never_scan = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+        // Nor may a claim of a few gather and sort all that waits.
+        let never_scan = [
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
+            ("enable_sort", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+        ];
         let common = [("jit", "off"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "60s")];
         match role {
-            Role::Hot => {
-                options.options(never_scan).options(common).options([("plan_cache_mode", "force_generic_plan")])
-            }
+            Role::Hot => options
+                .options(never_scan)
+                .options(common)
+                .options([("plan_cache_mode", "force_generic_plan")]),
             Role::Cold => options.options(common).options([("plan_cache_mode", "force_custom_plan")]),
         }
     }

@@ -45,8 +45,10 @@ pub struct Poll {
     pub next_due_us: Option<i64>,
     /// Whether a task's `good_until` has passed.
     pub late: bool,
-    /// Served lanes with unclaimed tasks.
-    pub lanes_waiting: Vec<Lane>,
+    /// Served lanes with unclaimed tasks, and where the first of them stands.
+    pub waiting: Vec<(Lane, i64)>,
+    /// The newest position given to a task.
+    pub newest_position: i64,
     /// The highest lane number there is.
     pub newest_lane: Lane,
     /// Running tasks of this host that somebody wants cancelled.
@@ -88,12 +90,19 @@ pub async fn beat(
     row.map(|row| Ok(row.try_get("now_us")?)).transpose()
 }
 
-/// One look at everything that may concern a host.
+/// One look at everything that may concern a host. Waiting tasks are looked for behind position `floor`.
 ///
 /// # Errors
 /// [`StoreError::Database`].
-pub async fn poll(conn: &mut PgConnection, session: Session, lanes: &[Lane]) -> Result<Poll, StoreError> {
-    let row = sql!("poll").bind(session.0).bind(lanes).fetch_one(conn).await?;
+pub async fn poll(
+    conn: &mut PgConnection,
+    session: Session,
+    lanes: &[Lane],
+    floor: i64,
+) -> Result<Poll, StoreError> {
+    let row = sql!("poll").bind(session.0).bind(lanes).bind(floor).fetch_one(conn).await?;
+    let waiting: Vec<Lane> = row.try_get("lanes_waiting")?;
+    let first: Vec<i64> = row.try_get("first_waiting")?;
     let sessions: Vec<i64> = row.try_get("hosts")?;
     let beats: Vec<i64> = row.try_get("beats")?;
     let leases: Vec<i32> = row.try_get("leases_ms")?;
@@ -107,7 +116,8 @@ pub async fn poll(conn: &mut PgConnection, session: Session, lanes: &[Lane]) -> 
         now_us: row.try_get("now_us")?,
         next_due_us: row.try_get("next_due_us")?,
         late: row.try_get::<Option<bool>, _>("late")?.unwrap_or(false),
-        lanes_waiting: row.try_get("lanes_waiting")?,
+        waiting: waiting.into_iter().zip(first).collect(),
+        newest_position: row.try_get("newest_position")?,
         newest_lane: row.try_get::<Option<i32>, _>("newest_lane")?.unwrap_or(0),
         cancels: row.try_get("cancels")?,
         hosts,

@@ -61,7 +61,31 @@ pub struct ListedTask {
     pub running: i64,
 }
 
+/// The server, for a check-up.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Its version.
+    pub server_version: String,
+    /// Its clock, microseconds since 1970.
+    pub now_us: i64,
+    /// Who holds vacuum back: sessions in a transaction for more than a minute, oldest first, in words.
+    pub holding: Vec<String>,
+}
+
 impl Store {
+    /// The server's version and clock, and who holds vacuum back.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn about(&self) -> Result<About, StoreError> {
+        let row = sql!("about").fetch_one(&self.pool).await?;
+        Ok(About {
+            server_version: row.try_get("server_version")?,
+            now_us: row.try_get("now_us")?,
+            holding: row.try_get("holding")?,
+        })
+    }
+
     /// The live hosts, oldest first; with `ended` also those of the last day.
     ///
     /// # Errors

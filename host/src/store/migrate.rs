@@ -9,7 +9,7 @@ use super::error::StoreError;
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
 /// The newest version of the schema that this program knows.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// The version of the schema in the database; `None` where there is none.
 ///
@@ -22,7 +22,9 @@ pub async fn schema_version(conn: &mut PgConnection) -> Result<Option<i64>, Stor
     if !there {
         return Ok(None);
     }
-    Ok(sqlx::query_scalar("select max(version) from hostler._sqlx_migrations where success").fetch_one(conn).await?)
+    Ok(sqlx::query_scalar("select max(version) from hostler._sqlx_migrations where success")
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Brings the schema up to date. Safe to call from many processes at once; a direct connection is needed,

@@ -28,7 +28,7 @@ pub use connect::{Connect, Role, conn, pool};
 pub use error::StoreError;
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
 pub use key::{KeyOutcome, take_key};
-pub use list::{ListedHost, ListedTask};
+pub use list::{About, ListedHost, ListedTask};
 pub use lookup::{Kind, Lane, ServedLane};
 pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
 pub use publish::{Offer, Published, publish, serve};
@@ -36,7 +36,7 @@ pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
 pub use settle::{Settle, Settled, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-pub use upkeep::{Recovered, expire, make_partitions, progress, promote, recover};
+pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 
 /// The rows, through a pool of connections.

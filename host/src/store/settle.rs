@@ -34,10 +34,9 @@ pub enum Settled {
     Written {
         /// Its state.
         status: Status,
-        /// When it is due again, in microseconds since 1970 by the database's clock.
-        due_us: Option<i64>,
-        /// The lane it went back to, if it is claimable at once.
-        lane: Option<Lane>,
+        /// Its lane and its position there, unless it is final. In lane 0, the waiting room, that is when it
+        /// is due, in microseconds since 1970 by the database's clock.
+        place: Option<(Lane, i64)>,
     },
     /// The task is no longer held by this claim; the verdict is dropped.
     ClaimLost,
@@ -102,10 +101,9 @@ async fn write(
     let mut written = HashMap::with_capacity(n);
     for row in rows {
         let status = status_of(row.try_get(1)?)?;
-        written.insert(
-            row.try_get(0)?,
-            Settled::Written { status, due_us: row.try_get(2)?, lane: row.try_get(3)? },
-        );
+        let lane: Option<Lane> = row.try_get(2)?;
+        let place = lane.zip(row.try_get(3)?);
+        written.insert(row.try_get(0)?, Settled::Written { status, place });
     }
     Ok(written)
 }

@@ -1,4 +1,4 @@
-//! What keeps the tables in order: promotion, expiry, recovery, partitions. Any host may do any of it at
+//! What keeps the tables in order: promotion, expiry, recovery, partitions, retention. Any host may do any of it at
 //! any time; what another one is busy with is skipped.
 
 use sqlx::{PgConnection, Row};
@@ -15,8 +15,8 @@ pub struct Recovered {
     pub id: TaskId,
     /// Its state now.
     pub status: Status,
-    /// Its lane.
-    pub lane: Lane,
+    /// Its lane and its position there, unless it is final.
+    pub place: Option<(Lane, i64)>,
 }
 
 /// Moves due tasks from the waiting room to their lanes; returns lanes with their numbers of tasks.
@@ -45,10 +45,11 @@ pub async fn recover(conn: &mut PgConnection, limit: i64) -> Result<Vec<Recovere
     let rows = sql!("recover").bind(limit).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
+            let lane: Option<Lane> = row.try_get("lane")?;
             Ok(Recovered {
                 id: row.try_get("id")?,
                 status: status_of(row.try_get("status")?)?,
-                lane: row.try_get("lane")?,
+                place: lane.zip(row.try_get("pos")?),
             })
         })
         .collect()
@@ -60,6 +61,35 @@ pub async fn recover(conn: &mut PgConnection, limit: i64) -> Result<Vec<Recovere
 /// [`StoreError::Database`].
 pub async fn make_partitions(conn: &mut PgConnection) -> Result<i32, StoreError> {
     Ok(sql!("partitions").fetch_one(conn).await?.try_get("made")?)
+}
+
+/// How much a [`prune`] deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// Final tasks.
+    pub tasks: i64,
+    /// Idempotency keys.
+    pub keys: i64,
+    /// Hosts that had ended.
+    pub hosts: i64,
+}
+
+/// Drops the oldest day of history, if it lies more than `days` back as a whole; returns which one.
+///
+/// # Errors
+/// [`StoreError::Database`]; a transient one where somebody else's lock stood in the way for 200 ms.
+pub async fn drop_day(conn: &mut PgConnection, days: i32) -> Result<Option<String>, StoreError> {
+    Ok(sql!("drop_day").bind(days).fetch_one(conn).await?.try_get("day")?)
+}
+
+/// Deletes what ended more than `days` ago and no day's partition takes along: at most `limit` rows of each
+/// kind.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn prune(conn: &mut PgConnection, days: i32, limit: i64) -> Result<Pruned, StoreError> {
+    let row = sql!("prune").bind(days).bind(limit).fetch_one(conn).await?;
+    Ok(Pruned { tasks: row.try_get("tasks")?, keys: row.try_get("keys")?, hosts: row.try_get("hosts")? })
 }
 
 /// Writes how far running attempts say they are: task, claim, fraction and note; each fenced by its claim.

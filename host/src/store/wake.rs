@@ -113,7 +113,9 @@ async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<
         let lanes: Vec<String> = lanes.chunks(LANES_MAX).map(pack_lanes).collect();
         let ids: Vec<String> = done.chunks(IDS_MAX).map(pack_ids).collect();
         let sessions: Vec<String> = sessions.iter().map(ToString::to_string).collect();
-        for (channel, payloads) in [(channel::LANES, lanes), (channel::DONE, ids), (channel::CANCEL, sessions)] {
+        for (channel, payloads) in
+            [(channel::LANES, lanes), (channel::DONE, ids), (channel::CANCEL, sessions)]
+        {
             if payloads.is_empty() {
                 continue;
             }

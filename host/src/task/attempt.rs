@@ -175,7 +175,10 @@ impl std::str::FromStr for AttemptOutcome {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|o| o.as_str() == word).ok_or_else(|| format!("{word:?} is no attempt outcome"))
+        Self::ALL
+            .into_iter()
+            .find(|o| o.as_str() == word)
+            .ok_or_else(|| format!("{word:?} is no attempt outcome"))
     }
 }
 

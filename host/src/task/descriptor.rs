@@ -91,7 +91,9 @@ pub enum DescriptorError {
     #[error("its description is not what the contract asks for: {0}")]
     Unreadable(String),
     /// Built for another contract.
-    #[error("it was built for contract {found:?}, this host speaks {CONTRACT:?}: rebuild it with a matching hostler-guest")]
+    #[error(
+        "it was built for contract {found:?}, this host speaks {CONTRACT:?}: rebuild it with a matching hostler-guest"
+    )]
     OtherContract {
         /// The contract it names.
         found: String,

@@ -96,8 +96,11 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 10, 10]);
         assert_eq!(exponential.pause(u32::MAX, 0.0), secs(10));
 
-        let fixed =
-            RetryPolicy { backoff: Backoff::Fixed(vec![secs(1), secs(7)]), jitter: false, ..RetryPolicy::default() };
+        let fixed = RetryPolicy {
+            backoff: Backoff::Fixed(vec![secs(1), secs(7)]),
+            jitter: false,
+            ..RetryPolicy::default()
+        };
         let pauses: Vec<u64> = (1..=3).map(|n| fixed.pause(n, 0.5).as_secs()).collect();
         assert_eq!(pauses, [1, 7, 7]);
     }

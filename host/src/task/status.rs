@@ -92,7 +92,10 @@ impl FromStr for Status {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|s| s.as_str() == word).ok_or_else(|| format!("{word:?} is no task status"))
+        Self::ALL
+            .into_iter()
+            .find(|s| s.as_str() == word)
+            .ok_or_else(|| format!("{word:?} is no task status"))
     }
 }
 

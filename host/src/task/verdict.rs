@@ -52,7 +52,13 @@ impl Verdict {
 /// A sender's `max_retries` wins over the plugin's; the guest's *never* wins over both; no retry is
 /// planned at or after `good_until`.
 #[must_use]
-pub fn decide(claim: &Claim, policy: &RetryPolicy, report: Report, now: DateTime<Utc>, chance: f64) -> Verdict {
+pub fn decide(
+    claim: &Claim,
+    policy: &RetryPolicy,
+    report: Report,
+    now: DateTime<Utc>,
+    chance: f64,
+) -> Verdict {
     let Report { outcome, stderr_tail, .. } = report;
     let asked = match &outcome {
         Outcome::Failed(failure) => failure.retry,
@@ -101,7 +107,8 @@ fn retry_or_fail(
         GuestRetry::AfterMs(ms) => left.then(|| Duration::from_millis(ms)),
         GuestRetry::ByPolicy => {
             let policy = RetryPolicy { max_retries, ..policy.clone() };
-            (left && policy.wants(&error.code, claim.retries)).then(|| policy.pause(claim.retries + 1, chance))
+            (left && policy.wants(&error.code, claim.retries))
+                .then(|| policy.pause(claim.retries + 1, chance))
         }
     };
     let in_time = |pause: &Duration| {
@@ -131,7 +138,8 @@ fn guest_error(failure: GuestFailure) -> TaskError {
         return failure.into_error(code);
     };
     let shown: String = failure.code.chars().take(80).collect();
-    let message = format!("the task returned the code {shown:?}, which {wrong}; its message: {}", failure.message);
+    let message =
+        format!("the task returned the code {shown:?}, which {wrong}; its message: {}", failure.message);
     let mut error = failure.into_error(Operational::UnhandledError.into());
     error.message = message;
     error
@@ -176,7 +184,9 @@ fn host_error(outcome: &Outcome) -> TaskError {
         | Outcome::Failed(_)
         | Outcome::Cancelled
         | Outcome::Expired
-        | Outcome::Interrupted(_) => TaskError::new(Operational::UnhandledError, "an outcome that is no error"),
+        | Outcome::Interrupted(_) => {
+            TaskError::new(Operational::UnhandledError, "an outcome that is no error")
+        }
     }
 }
 

@@ -1,1 +1,53 @@
-//! To come.
+//! Hosts at work, together and against each other, in one process.
+
+mod failing;
+mod plugins;
+mod work;
+
+use std::time::Duration;
+
+use hostler::dispatch::{Host, HostConfig};
+use hostler::{Client, Include, TaskHandle, TaskInfo};
+use serde_json::Value;
+use tokio::time::{Instant, interval};
+
+use crate::support::{Database, LONG, host_config};
+
+async fn start(database: &Database, change: impl FnOnce(&mut HostConfig)) -> Host {
+    let mut config = host_config(database);
+    change(&mut config);
+    Host::start(config).await.expect("a host")
+}
+
+/// Asks again and again until the answer is yes.
+async fn until(what: &str, mut asks: impl AsyncFnMut() -> bool) {
+    let ends = Instant::now() + LONG;
+    let mut turns = interval(Duration::from_millis(20));
+    while !asks().await {
+        assert!(Instant::now() < ends, "waited in vain until {what}");
+        turns.tick().await;
+    }
+}
+
+async fn info(handle: &TaskHandle<Value>) -> TaskInfo {
+    let info = handle.info(Include::ATTEMPTS | Include::FAILED_REASON).await;
+    info.expect("an answer").expect("a known task")
+}
+
+async fn is(handle: &TaskHandle<Value>, status: hostler::Status) -> bool {
+    info(handle).await.status == status
+}
+
+async fn until_running(handle: &TaskHandle<Value>) {
+    until("it runs", async || is(handle, hostler::Status::Running).await).await;
+}
+
+/// Sends although no host has published the name yet.
+async fn send(client: &Client, task: &str, args: Value) -> TaskHandle<Value> {
+    client.task(task).unpublished().send(args).await.expect("sent")
+}
+
+/// One number from the database.
+async fn count(database: &Database, sql: &str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&mut database.conn().await).await.expect(sql)
+}

@@ -3,7 +3,7 @@
 //! They run against a real PostgreSQL (the embedded one, without fsync) and real components, built by the
 //! tests themselves. Nothing waits for a duration: tests wait for what they are about, with a generous end.
 
-mod client;
+mod cli;
 mod dispatch;
 mod embedded;
 mod handle;

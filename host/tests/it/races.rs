@@ -46,8 +46,9 @@ async fn race_then<A, B, C>(
         b
     };
     let commit = async {
-        let blocked =
-            format!("select exists (select from pg_stat_activity a where {pid} = any (pg_blocking_pids(a.pid)))");
+        let blocked = format!(
+            "select exists (select from pg_stat_activity a where {pid} = any (pg_blocking_pids(a.pid)))"
+        );
         let wait = async { while !*done.lock().await && !scalar::<bool>(&mut watcher, &blocked).await {} };
         tokio::time::timeout(LONG, wait).await.expect("the second one waits or is done");
         let c = rest(&mut one).await;

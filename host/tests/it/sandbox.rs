@@ -292,9 +292,10 @@ async fn spinning_guests_do_not_delay_the_hosts_timers() {
         })
         .collect();
     let mut worst = Duration::ZERO;
+    let mut timer = tokio::time::interval(Duration::from_millis(5));
     for _ in 0..50 {
         let asked = Instant::now();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        timer.tick().await;
         worst = worst.max(asked.elapsed());
     }
     // A neighbour gets its turn between two ticks.

@@ -1,1 +1,16 @@
-//! To come.
+//! The contracts between send, claim, settle and recovery, each with the interleaving that would break a
+//! design without it. Two connections and explicit transactions force every order of events; "has to wait" is
+//! seen in the server's own list of who waits for a lock.
+
+mod claims;
+mod dead;
+mod durability;
+mod fence;
+mod keys;
+mod nodelay;
+mod partitions;
+mod places;
+mod plans;
+mod poison;
+mod retention;
+mod stage;

@@ -104,7 +104,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         let name = std::mem::take(&mut self.name);
         // Dropping is tidiness alone: the whole cluster lives in the target directory.
-        let _left = on_own_runtime(async move {
+        on_own_runtime(async move {
             let mut conn = admin().await;
             let sql = format!("drop database if exists {name} with (force)");
             let _left = sqlx::query(&sql).execute(&mut conn).await;
@@ -173,7 +173,8 @@ fn server_url(database: &str) -> String {
 fn on_own_runtime<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let done = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(future)
         });
         done.join().expect("the future ends")

@@ -67,8 +67,7 @@ async fn it_works_without_notifications() {
     let database = database();
     let config = hostler::dispatch::HostConfig { listen: false, ..crate::support::host_config(&database) };
     let host = hostler::dispatch::Host::start(config).await.expect("a host");
-    let client =
-        hostler::Client::builder(database.url()).listen(false).connect().await.expect("a client");
+    let client = hostler::Client::builder(database.url()).listen(false).connect().await.expect("a client");
 
     for _ in 0..3 {
         let handle = client.send("text.word_count", json!({"text": "x"})).await.expect("sent");

@@ -39,8 +39,12 @@ fn guest(code: &str, retry: GuestRetry) -> Outcome {
 }
 
 fn after(claim: &Claim, policy: &RetryPolicy, outcome: Outcome) -> Verdict {
-    let report =
-        Report { outcome, used: Used::default(), log_tail: String::new(), stderr_tail: "last words".to_owned() };
+    let report = Report {
+        outcome,
+        used: Used::default(),
+        log_tail: String::new(),
+        stderr_tail: "last words".to_owned(),
+    };
     decide(claim, policy, report, noon(), 0.0)
 }
 
@@ -70,9 +74,15 @@ fn every_outcome_has_its_code() {
     for (outcome, code) in table {
         let verdict = after(&claim(), &RetryPolicy::default(), outcome);
         assert_eq!(code_of(&verdict), code);
-        assert!(matches!(&verdict, Verdict::Fail(e) if e.cause.as_deref() == Some("last words")), "{verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Fail(e) if e.cause.as_deref() == Some("last words")),
+            "{verdict:?}"
+        );
     }
-    assert_eq!(after(&claim(), &once_after_10s(), Outcome::Returned(vec![b'1'])), Verdict::Complete(vec![b'1']));
+    assert_eq!(
+        after(&claim(), &once_after_10s(), Outcome::Returned(vec![b'1'])),
+        Verdict::Complete(vec![b'1'])
+    );
     assert_eq!(after(&claim(), &once_after_10s(), Outcome::Cancelled), Verdict::Cancel);
     assert_eq!(after(&claim(), &once_after_10s(), Outcome::Expired), Verdict::Expire);
 }

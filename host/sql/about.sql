@@ -1,0 +1,20 @@
+-- What a check-up wants to know of the server, and who holds vacuum back the longest; read only.
+select
+    current_setting('server_version') as server_version,
+    (extract(epoch from clock_timestamp()) * 1000000)::bigint as now_us,
+    array(
+        select format('%s, process %s%s, in a transaction for %s s', what, pid, note, seconds)
+        from (
+            select
+                coalesce(nullif(application_name, ''), usename, 'somebody') as what,
+                pid,
+                coalesce(' (' || state || ')', '') as note,
+                round(extract(epoch from clock_timestamp() - xact_start)) as seconds
+            from pg_stat_activity
+            where xact_start < clock_timestamp() - interval '60 seconds'
+                and datname = current_database()
+                and pid <> pg_backend_pid()
+            order by xact_start
+            limit 3
+        ) as holding
+    ) as holding

@@ -1,0 +1,146 @@
+//! `hostler plugins`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::sandbox::{Plugin, Problem, Sandbox, SandboxConfig};
+
+use super::exit::{Code, Exit};
+use super::{Context, output};
+
+/// Loads the files of a plugin directory as a host would, and shows what they are.
+#[derive(Debug, Args)]
+pub(super) struct Plugins {
+    /// The plugin directory.
+    #[arg(long, value_name = "DIR", default_value = "plugins/dist")]
+    plugins: PathBuf,
+}
+
+/// What a directory holds.
+pub(super) struct Directory {
+    pub(super) plugins: Vec<Found>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// A file that loads.
+pub(super) struct Found {
+    pub(super) plugin: Plugin,
+    file: String,
+    bytes: u64,
+}
+
+impl Plugins {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Exit> {
+        let sandbox = sandbox(context)?;
+        let Directory { plugins, problems } = look(&sandbox, &self.plugins).await?;
+        if context.json() {
+            let plugins: Vec<Value> = plugins.iter().map(to_json).collect();
+            let problems: Vec<Value> =
+                problems.iter().map(|p| json!({ "file": p.file, "message": p.message })).collect();
+            return output::line(json!({ "plugins": plugins, "problems": problems }));
+        }
+        let row = |found: &Found| {
+            let tasks: Vec<&str> =
+                found.plugin.descriptor().tasks.iter().map(|task| task.name.as_str()).collect();
+            vec![
+                found.plugin.name().to_owned(),
+                found.plugin.version().to_owned(),
+                format!("{:.12}", found.plugin.digest()),
+                output::size(found.bytes),
+                tasks.join(", "),
+            ]
+        };
+        output::table(&["PLUGIN", "VERSION", "DIGEST", "SIZE", "TASKS"], plugins.iter().map(row).collect())?;
+        for Problem { message, .. } in &problems {
+            output::line(format_args!("problem: {message}"))?;
+        }
+        if plugins.is_empty() && problems.is_empty() {
+            output::note(format!("{} holds no plugins; `hostler build` makes some", self.plugins.display()));
+        }
+        Ok(())
+    }
+}
+
+/// A sandbox for one command. It reads the cache of a host that runs here, and makes none of its own.
+pub(super) fn sandbox(context: &Context) -> Result<Arc<Sandbox>, Exit> {
+    let cache_dir = Some(context.cache_dir()).filter(|dir| dir.is_dir());
+    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, ..SandboxConfig::default() })?)
+}
+
+/// Loads every file; of two with one name the first keeps it.
+pub(super) async fn look(sandbox: &Sandbox, dir: &Path) -> Result<Directory, Exit> {
+    let unreadable = |error| Exit::infrastructure(format!("the plugin directory {}: {error}", dir.display()));
+    let mut files: Vec<String> = std::fs::read_dir(dir)
+        .map_err(unreadable)?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|file| !file.starts_with('.') && file.ends_with(".wasm"))
+        .collect();
+    files.sort_unstable();
+    let mut plugins: Vec<Found> = Vec::new();
+    let mut problems = Vec::new();
+    let mut owners = BTreeMap::new();
+    for file in files {
+        match load(sandbox, &dir.join(&file)).await {
+            Ok((plugin, bytes)) => match owners.get(plugin.name()) {
+                Some(owner) => {
+                    let name = plugin.name();
+                    let message =
+                        format!("{file}: the plugin name {name:?} belongs to {owner}: remove one of the two");
+                    problems.push(Problem { file, message });
+                }
+                None => {
+                    owners.insert(plugin.name().to_owned(), file.clone());
+                    plugins.push(Found { plugin, file, bytes });
+                }
+            },
+            Err(Exit::Said(_, message)) => problems.push(Problem { file, message }),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(Directory { plugins, problems })
+}
+
+/// Loads one file; the error names it.
+pub(super) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, u64), Exit> {
+    let refused = |what: String| Exit::Said(Code::Refused, format!("{}: {what}", path.display()));
+    let is_file = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?.is_file();
+    if !is_file {
+        return Err(refused("is no file".to_owned()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let size = bytes.len() as u64;
+    match sandbox.load(&stem, bytes).await {
+        Ok(plugin) => Ok((plugin, size)),
+        Err(error) if error.fault.is_transient() => {
+            Err(Exit::infrastructure(format!("{}: {}", path.display(), error.fault)))
+        }
+        Err(error) => Err(refused(error.fault.to_string())),
+    }
+}
+
+fn to_json(found: &Found) -> Value {
+    let plugin = &found.plugin;
+    let tasks: Vec<Value> = plugin
+        .descriptor()
+        .tasks
+        .iter()
+        .map(|task| {
+            json!({
+                "name": format!("{}.{}", plugin.name(), task.name),
+                "description": task.description,
+                "args_schema": task.args_schema,
+                "result_schema": task.result_schema,
+                "policy": task.policy,
+            })
+        })
+        .collect();
+    json!({
+        "name": plugin.name(), "version": plugin.version(), "digest": plugin.digest(),
+        "file": found.file, "bytes": found.bytes, "imports": plugin.imports(), "tasks": tasks,
+    })
+}

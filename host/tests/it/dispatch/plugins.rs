@@ -1,0 +1,70 @@
+//! The plugin directory changes while tasks run.
+
+use std::fs;
+use std::path::Path;
+
+use hostler::Status;
+use serde_json::json;
+
+use super::{count, info, is, send, start, until};
+use crate::support::{LONG, component, database, own_plugins};
+
+/// The same plugin in another file: with a custom section at its end, which nobody reads.
+fn rebuilt(name: &str, dir: &Path) {
+    let mut bytes = fs::read(component(name)).expect("the component");
+    bytes.extend([0, 5, 4]);
+    bytes.extend(b"note");
+    let part = dir.join(".part");
+    fs::write(&part, bytes)
+        .and_then(|()| fs::rename(&part, dir.join(format!("{name}.wasm"))))
+        .expect("swapped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_swapped_under_load_and_no_task_notices() {
+    let database = database();
+    let client = database.client().await;
+    let dir = own_plugins(&["misbehave"]);
+    let host = start(&database, |config| (config.plugins, config.slots) = (dir.path().to_owned(), 4)).await;
+    let many = (0..200).map(|_| json!({"ms": 20}));
+    let before = client.send_many("misbehave.sleep", many).await.expect("sent");
+    before[0].get(Some(LONG)).await.expect("a result");
+    let mut changes = host.changes();
+    rebuilt("misbehave", dir.path());
+    tokio::time::timeout(LONG, changes.changed()).await.expect("in time").expect("loaded");
+    for handle in &before {
+        handle.get(Some(LONG)).await.expect("a result, whichever code it ran");
+    }
+    until("the new code runs", async || {
+        send(&client, "misbehave.noop", json!({})).await.get(Some(LONG)).await.expect("a result");
+        count(&database, "select count(distinct plugin) from hostler.history").await == 2
+    })
+    .await;
+    assert_eq!(count(&database, "select count(*) from hostler.history where attempt > 1").await, 0);
+    host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tasks_of_an_unloaded_plugin_wait_until_it_is_back() {
+    let database = database();
+    let client = database.client().await;
+    let dir = own_plugins(&["misbehave", "text"]);
+    let host = start(&database, |config| config.plugins = dir.path().to_owned()).await;
+    let file = dir.path().join("misbehave.wasm");
+    fs::remove_file(&file).expect("unloaded");
+    until("nobody serves it", async || {
+        let sql = "select count(*) from hostler.serving s join hostler.kind k on k.id = s.kind \
+            where k.name = 'misbehave.noop'";
+        count(&database, sql).await == 0
+    })
+    .await;
+    let waits = send(&client, "misbehave.noop", json!({})).await;
+    let other = send(&client, "text.word_count", json!({"text": "x"})).await;
+    other.get(Some(LONG)).await.expect("the others go on");
+    assert!(is(&waits, Status::Pending).await);
+    assert_eq!(info(&waits).await.hosts_serving, 0);
+    fs::copy(component("misbehave"), dir.path().join(".part")).expect("copied");
+    fs::rename(dir.path().join(".part"), file).expect("loaded again");
+    waits.get(Some(LONG)).await.expect("a result");
+    host.drain(LONG).await;
+}

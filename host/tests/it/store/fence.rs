@@ -1,0 +1,75 @@
+//! The claim is the fence; and what becomes of a claim whose answer was lost.
+
+use hostler::{AttemptOutcome, Status};
+use sqlx::Connection;
+
+use hostler::store;
+
+use super::stage::{HOST, Stage, claim_on, complete, forged, release, somebody_waits, written};
+
+#[tokio::test]
+async fn a_released_claim_cannot_touch_the_next_one_of_the_same_session() {
+    let mut stage = Stage::new().await;
+    let id = stage.send().await;
+    let first = stage.claim_one(1).await;
+    let (held, late) = (forged(&first), forged(&first));
+    assert_eq!(written(stage.settle(first, release()).await), Some(Status::Pending));
+    let second = stage.claim_one(2).await;
+    assert_eq!(second.attempt, 2);
+
+    assert_eq!(written(stage.settle(held, release()).await), None, "the release that was held for an answer");
+    assert_eq!(written(stage.settle(late, complete()).await), None);
+    assert_eq!(stage.status(id).await, Status::Running);
+    assert_eq!(written(stage.settle(second, complete()).await), Some(Status::Completed));
+    let attempts = stage.store.attempts(id).await.expect("an answer");
+    assert_eq!((attempts.len(), attempts[0].outcome), (1, AttemptOutcome::Released));
+}
+
+#[tokio::test]
+async fn a_settle_that_is_repeated_changes_nothing() {
+    let mut stage = Stage::new().await;
+    let id = stage.send().await;
+    let claim = stage.claim_one(1).await;
+    let again = forged(&claim);
+    assert_eq!(written(stage.settle(claim, complete()).await), Some(Status::Completed));
+    assert_eq!(written(stage.settle(again, complete()).await), None);
+    assert_eq!(stage.places(id).await, (0, 1));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_still_on_its_way_is_waited_for_and_adopted() {
+    let mut stage = Stage::new().await;
+    let id = stage.send().await;
+    let mut lost = stage.other().await;
+    let mut on_its_way = lost.begin().await.expect("a transaction");
+    let claim = claim_on(&mut on_its_way, HOST, 1, stage.lane).await.remove(0);
+
+    let mut asks = stage.other().await;
+    let fence = tokio::spawn(async move { store::fence(&mut asks, HOST, 1, 2, |_| String::new()).await });
+    somebody_waits(&stage.database).await;
+    on_its_way.commit().await.expect("committed, and nobody heard of it");
+    let mut adopted = fence.await.expect("no panic").expect("an answer").expect("the session lives");
+
+    assert_eq!(adopted.len(), 1);
+    let adopted = adopted.remove(0).claim;
+    assert_eq!(
+        (adopted.id, adopted.number, adopted.attempt),
+        (id, 2, 1),
+        "the same attempt, under a new number"
+    );
+    assert_eq!(written(stage.settle(claim, complete()).await), None);
+    assert_eq!(written(stage.settle(adopted, complete()).await), Some(Status::Completed));
+}
+
+#[tokio::test]
+async fn a_claim_that_was_fenced_off_can_never_commit() {
+    let mut stage = Stage::new().await;
+    let id = stage.send().await;
+    let mut other = stage.other().await;
+    let adopted = store::fence(&mut other, HOST, 1, 2, |_| String::new()).await.expect("an answer");
+    assert!(adopted.expect("the session lives").is_empty());
+
+    assert!(stage.claim(1).await.is_empty(), "it arrives late");
+    assert_eq!(stage.status(id).await, Status::Pending);
+    assert_eq!(stage.claim(2).await.len(), 1, "later numbers claim on");
+}
