@@ -1,5 +1,6 @@
 //! Connections, with the settings that the statements rely on.
 
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -89,12 +90,26 @@ impl Connect {
 /// A pooled connection that was idle for less is used unasked.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 
+/// Pauses before a crowded server is asked once more grow up to this.
+const CROWDED: Duration = Duration::from_secs(2);
+
 /// Opens one connection.
 ///
 /// # Errors
 /// [`StoreError::Unreachable`].
 pub async fn conn(connect: &Connect, role: Role) -> Result<PgConnection, StoreError> {
-    PgConnection::connect_with(&connect.options(role)).await.map_err(|e| connect.unreachable(&e))
+    let options = connect.options(role);
+    let mut pause = Duration::from_millis(10);
+    loop {
+        match PgConnection::connect_with(&options).await {
+            // A unix socket whose queue is full refuses at once what TCP would let wait.
+            Err(sqlx::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock && pause < CROWDED => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            answer => return answer.map_err(|e| connect.unreachable(&e)),
+        }
+    }
 }
 
 /// Opens a pool, and one connection in it, so that a wrong address is told now.

@@ -16,8 +16,6 @@ mod send;
 mod sql;
 mod wire;
 
-use std::time::Duration;
-
 use hostler::dispatch::Host;
 use hostler::{Client, Include, Status, TaskHandle};
 use serde::de::DeserializeOwned;
@@ -64,13 +62,14 @@ impl Stage {
 
 /// Asks until the answer is there.
 async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    // Asking without a pause would take the processor from whoever brings the answer about.
+    let mut turns = tokio::time::interval(std::time::Duration::from_millis(5));
     let asking = async {
         loop {
+            turns.tick().await;
             if let Some(answer) = ask().await {
                 return answer;
             }
-            // Not a wait for anything: it leaves the processor to whoever brings the answer about.
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(LONG, asking).await.unwrap_or_else(|_| panic!("{what} within a minute"))

@@ -7,7 +7,6 @@ mod cli;
 mod dispatch;
 mod embedded;
 mod handle;
-mod property;
 mod races;
 mod sandbox;
 mod store;

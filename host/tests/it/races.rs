@@ -1,11 +1,12 @@
 //! Two at once. Each race is run in both orders, and the order is forced: the first one holds its locks in
 //! an open transaction while the second one starts, and commits only when the second one is blocked by it
-//! or done. Nothing sleeps.
+//! or done. `property` runs whole sequences of moves against the table of legal ones.
 //!
 //! After each: one final state at most, attempts numbered without gaps, one row for each.
 
 mod keys;
-pub(crate) mod ledger;
+mod ledger;
+mod property;
 mod tasks;
 
 use std::sync::Arc;

@@ -154,8 +154,14 @@ async fn a_restart_of_the_database_costs_an_idle_client_no_call() {
     }
     client.flush().await;
     wire.cut();
-    // The time is what this is about: connections that were used within the second are trusted.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    // Connections that were used within the second are trusted: four polls of somebody who waits take longer.
+    let clock = Wire::to(stage.database.url()).await;
+    let waiter = clock.client().connect().await.expect("a client");
+    let waits = waiter.task("text.word_count").delay(LONG).send(json!({"text": ""})).await.expect("sent");
+    let waits = tokio::spawn(async move { waits.get(None).await });
+    let polls_from = clock.statements();
+    clock.statements_reach(polls_from + 6).await;
+    waits.abort();
     wire.mend(&stage.client).await;
     for _ in 0..5 {
         client.send("text.word_count", json!({"text": "a"})).await.expect("sent");

@@ -15,7 +15,7 @@ use hostler::task::{
     Backoff, Claim, Edge, GuestFailure, GuestRetry, Outcome, Report, RetryPolicy, Session, TaskId, Used,
 };
 
-use crate::races::ledger::{Ledger, cancel, settle, settle_of};
+use super::ledger::{Ledger, cancel, settle, settle_of};
 
 fn policy() -> RetryPolicy {
     RetryPolicy { max_retries: 2, backoff: Backoff::Fixed(vec![Duration::ZERO]), jitter: false, on: None }
