@@ -19,7 +19,7 @@ fn old_id(days: u64) -> TaskId {
 impl Stage {
     /// A task with this id that was retried once and completed, as of so many days ago.
     async fn done(&mut self, id: TaskId, finished_days: i32) {
-        self.store.insert(&self.options(), &[new_task(id)]).await.expect("sent");
+        self.send_as(id).await;
         for (number, verdict) in [(1, retry()), (2, complete())] {
             let _moved = store::promote(&mut self.conn, 10).await.expect("promoted");
             let claim = self.claim_one(number).await;
