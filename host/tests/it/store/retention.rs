@@ -5,7 +5,7 @@ use hostler::store::{self, Pruned};
 use hostler::task::TaskId;
 use sqlx::Connection;
 
-use super::stage::{Stage, complete, new_task, retry, written};
+use super::stage::{Stage, complete, retry, written};
 
 const DAYS: i32 = 30;
 
@@ -74,7 +74,7 @@ async fn a_task_that_ended_late_outlives_its_day_and_goes_when_its_own_time_is_o
     stage.execute("select hostler.make_partitions(current_date - 40, 45)").await;
     let (late, running) = (old_id(35), old_id(35));
     stage.done(late, 5).await;
-    stage.store.insert(&stage.options(), &[new_task(running)]).await.expect("sent long ago");
+    stage.send_as(running).await;
     let claim = stage.claim_one(1).await;
     assert_eq!(written(stage.settle(claim, retry()).await), Some(Status::Pending));
     stage.drop_days().await;
