@@ -5,7 +5,7 @@ use hostler::store::PgConnection;
 use hostler::task::TaskId;
 use sqlx::Connection;
 
-use super::stage::{Stage, complete, new_task, retry, written};
+use super::stage::{Stage, complete, retry, written};
 
 /// PostgreSQL keeps so many of a transaction's locks where they cost nothing; beyond, all reads share one table.
 const FAST_LOCKS: i64 = 16;
@@ -55,7 +55,7 @@ async fn a_task_that_ends_long_after_it_was_sent_has_a_place() {
     let mut stage = Stage::new().await;
     let old = uuid::Timestamp::from_unix(uuid::NoContext, 1_700_000_000, 0);
     let id = TaskId::new_v7(old);
-    stage.store.insert(&stage.options(), &[new_task(id)]).await.expect("sent in 2023");
+    stage.send_as(id).await;
     let claim = stage.claim_one(1).await;
     assert_eq!(written(stage.settle(claim, retry()).await), Some(Status::Pending));
     hostler::store::promote(&mut stage.conn, 1).await.expect("promoted");

@@ -5,7 +5,7 @@ use hostler::store::{self, Pruned};
 use hostler::task::TaskId;
 use sqlx::Connection;
 
-use super::stage::{Stage, complete, new_task, retry, written};
+use super::stage::{Stage, complete, retry, written};
 
 const DAYS: i32 = 30;
 
@@ -19,7 +19,7 @@ fn old_id(days: u64) -> TaskId {
 impl Stage {
     /// A task with this id that was retried once and completed, as of so many days ago.
     async fn done(&mut self, id: TaskId, finished_days: i32) {
-        self.store.insert(&self.options(), &[new_task(id)]).await.expect("sent");
+        self.send_as(id).await;
         for (number, verdict) in [(1, retry()), (2, complete())] {
             let _moved = store::promote(&mut self.conn, 10).await.expect("promoted");
             let claim = self.claim_one(number).await;
@@ -74,7 +74,7 @@ async fn a_task_that_ended_late_outlives_its_day_and_goes_when_its_own_time_is_o
     stage.execute("select hostler.make_partitions(current_date - 40, 45)").await;
     let (late, running) = (old_id(35), old_id(35));
     stage.done(late, 5).await;
-    stage.store.insert(&stage.options(), &[new_task(running)]).await.expect("sent long ago");
+    stage.send_as(running).await;
     let claim = stage.claim_one(1).await;
     assert_eq!(written(stage.settle(claim, retry()).await), Some(Status::Pending));
     stage.drop_days().await;
