@@ -36,6 +36,8 @@ pub mod cli;
 /// The guides' code blocks are compiled with the tests.
 #[cfg(all(doctest, feature = "host"))]
 mod guides {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
     #[doc = include_str!("../../docs/errors.md")]
     mod errors {}
     #[doc = include_str!("../../docs/retries.md")]
