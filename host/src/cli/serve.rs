@@ -34,6 +34,9 @@ pub(super) struct Serve {
     /// How long attempts may take to finish after the signal, before they are given back.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = input::duration)]
     grace: Duration,
+    /// How long final tasks stay on record, in days.
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    retention_days: u32,
     /// Polls instead of listening for wakes: for databases behind a pooler in transaction mode.
     #[arg(long)]
     no_listen: bool,
@@ -73,6 +76,7 @@ impl Serve {
         config.queues.clone_from(&self.queues);
         config.lease = self.lease;
         config.listen = !self.no_listen;
+        config.retention_days = self.retention_days;
         config.cache_dir = Some(self.cache_dir.clone().unwrap_or_else(|| context.cache_dir()));
         let host = tokio::select! {
             host = Host::start(config) => host?,

@@ -51,7 +51,7 @@ pub struct HostConfig {
     pub lease: Duration,
     /// How long a cancelled attempt may go on by itself before it is interrupted.
     pub cancel_grace: Duration,
-    /// How long final tasks stay on record, in days.
+    /// How long final tasks stay on record, in days; at least one, which a repeated send relies on.
     pub retention_days: u32,
     /// Whether it listens for wakes; without, it polls.
     pub listen: bool,
@@ -90,6 +90,9 @@ pub enum HostError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Less than a day of retention: a send may be repeated for half a day, and must find its first try.
+    #[error("final tasks have to stay on record for at least one day, not {0}")]
+    Retention(u32),
 }
 
 /// How a host stopped.
@@ -129,6 +132,9 @@ impl Host {
     /// # Errors
     /// [`HostError`]. A plugin that cannot be loaded is none: see [`Host::loaded`].
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+        if config.retention_days == 0 {
+            return Err(HostError::Retention(config.retention_days));
+        }
         let connect = Connect::parse(&config.database_url)?;
         crate::store::migrate(&connect).await?;
         let threads = config.wasm_threads.unwrap_or_else(|| SandboxConfig::default().threads);

@@ -7,8 +7,10 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::types::{self, ComponentItem};
+use wasmtime::component::{Component, Linker, ResourceType};
 use wasmtime::{Engine, Precompiled};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
 
 use super::attempt::{Entry, enter};
 use super::bindings::{GUEST, GuestPre};
@@ -56,7 +58,7 @@ impl Sandbox {
             engine: self.engine.clone(),
             linker: Arc::clone(&self.linker),
             cache: self.cache.clone(),
-            grants: format!("{stem}.toml"),
+            stem: stem.to_owned(),
         };
         let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
         let Built { digest, imports, pre } = match built {
@@ -114,8 +116,8 @@ struct Workshop {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Arc<Cache>>,
-    /// Where the plugin's grants would stand.
-    grants: String,
+    /// For messages.
+    stem: String,
 }
 
 struct Built {
@@ -144,16 +146,26 @@ impl Workshop {
                 other.map_or(Fault::NoGuest, |found| Fault::OtherContract { found: found.to_owned() })
             );
         }
-        // By grant, so that the same advice is not given for each of a package's interfaces.
-        let mut missing = BTreeMap::<String, Vec<&str>>::new();
-        for import in imports.iter().filter(|import| !is_linked(import)) {
-            missing.entry(grant(import, &self.grants)).or_default().push(import);
+        let unlinked = || imports.iter().filter(|import| !is_linked(import));
+        let unknown = by_reason(unlinked().filter(|import| power(import).is_none()), stranger);
+        if !unknown.is_empty() {
+            return Err(Fault::MissingImports(unknown));
         }
-        if !missing.is_empty() {
-            let told = missing.iter().map(|(grant, imports)| format!("{} ({grant})", imports.join(", ")));
-            return Err(Fault::MissingImports(told.collect()));
-        }
-        let pre = self.linker.instantiate_pre(&component);
+        let denied = by_reason(unlinked(), |import| power(import).unwrap_or_default());
+        let pre = if denied.is_empty() {
+            self.linker.instantiate_pre(&component)
+        } else {
+            let denied = denied.join("; ");
+            tracing::warn!(
+                plugin = self.stem,
+                denied,
+                "a plugin imports what it is not granted; using it fails"
+            );
+            // A copy for this plugin alone: others may get what this one does not.
+            let mut linker = Linker::clone(&self.linker);
+            deny(&mut linker, &self.engine, &ty).map_err(invalid)?;
+            linker.instantiate_pre(&component)
+        };
         let pre = pre.map_err(|error| Fault::MissingImports(vec![one_line(&error)]))?;
         let pre = GuestPre::new(pre).map_err(|error| Fault::OtherTypes(one_line(&error)))?;
         Ok(Built { digest, imports, pre })
@@ -165,16 +177,73 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// What an operator would have to allow before a plugin gets this interface.
-fn grant(import: &str, file: &str) -> String {
-    let what = match import.split(['/', '@']).next().unwrap_or_default() {
-        "wasi:http" => "outbound HTTP, with the origins it may reach",
-        "wasi:sockets" => "raw sockets, which this version never does: use HTTP",
-        "wasi:keyvalue" | "wasi:config" | "wasi:blobstore" => "that store, which this version never does",
-        "hostler:plugin" => return "a newer host has it".to_owned(),
-        _ => return "this host does not know it".to_owned(),
-    };
-    format!("a grants file {file} beside it would have to allow {what}")
+/// Stands in for every interface that is not linked: using it ends the attempt.
+fn deny(linker: &mut Linker<Guest>, engine: &Engine, ty: &types::Component) -> wasmtime::Result<()> {
+    for (name, import) in ty.imports(engine).filter(|(name, _)| !is_linked(name)) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        let mut stand_in = linker.instance(name)?;
+        for (export, item) in interface.exports(engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    let what = format!("{name}#{export}");
+                    stand_in.func_new(export, move |_, _, _, _| Err(NotGranted(what.clone()).into()))?;
+                }
+                ComponentItem::Resource(_) => {
+                    stand_in.resource(export, resource(export), |_, _| Ok(()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A denied interface names resources of linked ones again; those have to be the same.
+fn resource(name: &str) -> ResourceType {
+    match name {
+        "pollable" => ResourceType::host::<DynPollable>(),
+        "input-stream" => ResourceType::host::<DynInputStream>(),
+        "output-stream" => ResourceType::host::<DynOutputStream>(),
+        "error" => ResourceType::host::<IoError>(),
+        _ => ResourceType::host::<()>(),
+    }
+}
+
+/// A guest used an interface it is not granted.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest used {0}, which it is not granted")]
+pub(super) struct NotGranted(String);
+
+/// What a plugin asks for with a known interface that no plugin gets by itself; using it is denied.
+fn power(import: &str) -> Option<&'static str> {
+    match import.split(['/', '@']).next().unwrap_or_default() {
+        "wasi:http" => Some("outbound HTTP, which this version grants to none"),
+        "wasi:sockets" => Some("raw sockets, which are granted to none"),
+        "wasi:keyvalue" | "wasi:config" | "wasi:blobstore" => {
+            Some("a store, which this version grants to none")
+        }
+        _ => None,
+    }
+}
+
+/// Why an interface cannot be had at all.
+fn stranger(import: &str) -> &'static str {
+    match import.starts_with("hostler:plugin/") {
+        true => "a newer host has it",
+        false => "this host does not know it",
+    }
+}
+
+/// One entry for each reason, so that it is not given for each of a package's interfaces.
+fn by_reason<'a>(
+    imports: impl Iterator<Item = &'a String>,
+    reason: impl Fn(&str) -> &'static str,
+) -> Vec<String> {
+    let mut by_reason = BTreeMap::<&str, Vec<&str>>::new();
+    for import in imports {
+        by_reason.entry(reason(import)).or_default().push(import);
+    }
+    by_reason.iter().map(|(reason, imports)| format!("{} ({reason})", imports.join(", "))).collect()
 }
 
 /// Tells files that are no component apart before the compiler sees them.

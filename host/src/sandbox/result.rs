@@ -7,6 +7,7 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::{Failure, Retry};
 use super::error::{SandboxError, one_line};
 use super::limiter::{Limiter, Refused};
+use super::load::NotGranted;
 use super::meter::CpuExceeded;
 use super::{Limits, Phase};
 use crate::task::{GuestFailure, GuestRetry, Outcome};
@@ -74,6 +75,9 @@ pub(super) fn stopped(
         }
         Some(trap) => return Ok(Outcome::Trapped(reason(*trap, stderr))),
         None => {}
+    }
+    if let Some(denied) = error.downcast_ref::<NotGranted>() {
+        return Ok(Outcome::Denied(denied.to_string()));
     }
     if error.is::<WasmBacktrace>() {
         // A host function refused what it was given, such as more than the hostcall fuel allows.

@@ -51,3 +51,12 @@ async fn send(client: &Client, task: &str, args: Value) -> TaskHandle<Value> {
 async fn count(database: &Database, sql: &str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut database.conn().await).await.expect(sql)
 }
+
+#[tokio::test]
+async fn a_host_that_would_forget_too_soon_does_not_start() {
+    let database = crate::support::database();
+    let config =
+        hostler::dispatch::HostConfig { retention_days: 0, ..crate::support::host_config(&database) };
+    let Err(error) = hostler::dispatch::Host::start(config).await else { panic!("it started") };
+    assert!(error.to_string().contains("at least one day"), "{error}");
+}

@@ -153,6 +153,13 @@ async fn endless_recursion_exhausts_the_stack() {
 }
 
 #[tokio::test]
+async fn what_a_guest_is_not_granted_is_denied_when_it_uses_it_and_not_before() {
+    let report = misbehave(call("connect", r#"{"to": "127.0.0.1:1"}"#)).await;
+    let Outcome::Denied(told) = &report.outcome else { panic!("{:?}", report.outcome) };
+    assert!(told.contains("wasi:sockets/"), "{told}");
+}
+
+#[tokio::test]
 async fn a_flood_is_swallowed_with_success() {
     let report = misbehave(limited("flood", r#"{"lines": 20000}"#, |l| l.log_bytes_max = 10_000)).await;
     assert!(matches!(report.outcome, Outcome::Returned(_)), "{:?}", report.outcome);

@@ -18,6 +18,7 @@ hostler_guest::plugin!(
         run_over::allocate,
         run_over::big_result,
         run_over::flood,
+        peculiar::connect,
         peculiar::counter,
         peculiar::noop,
         peculiar::reserved_code,

@@ -135,3 +135,18 @@ mod tests {
         assert_eq!(reserved_code().expect_err("it always fails").code, "TRAPPED");
     }
 }
+
+/// Where to connect to.
+#[data]
+#[derive(Debug)]
+pub struct ConnectArgs {
+    /// Address and port.
+    pub to: String,
+}
+
+/// Opens a TCP connection, which no plugin is granted.
+#[task]
+pub fn connect(args: ConnectArgs) -> Result<(), Failure> {
+    std::net::TcpStream::connect(args.to)?;
+    Ok(())
+}
