@@ -51,10 +51,28 @@ fn story(info: &TaskInfo) -> String {
         words += &format!(", attempt {}", info.attempt);
     }
     if let Some(progress) = &info.progress {
-        words += &format!(", {:.0} % {}", progress.fraction * 100.0, progress.note);
+        words += &format!(" {} {:.0} % {}", bar(progress.fraction), progress.fraction * 100.0, progress.note);
     }
     if info.hosts_serving == 0 {
         words += ", no host serves it";
     }
     words
+}
+
+/// A fraction from 0 to 1 as a bar of 20 characters.
+fn bar(fraction: f32) -> String {
+    let full = (1..=20).filter(|step| f64::from(fraction) * 20.0 >= f64::from(*step)).count();
+    format!("{}{}", "█".repeat(full), "░".repeat(20 - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_fills_with_the_fraction() {
+        let full = |fraction| bar(fraction).chars().filter(|c| *c == '█').count();
+        assert_eq!([0.0, 0.04, 0.05, 0.5, 0.99, 1.0].map(full), [0, 0, 1, 10, 19, 20]);
+        assert_eq!(bar(0.3).chars().count(), 20);
+    }
 }
