@@ -35,6 +35,8 @@ struct Wanted {
     onwards: BTreeSet<Lane>,
     /// From this position on, which may lie before the mark.
     found: BTreeMap<Lane, i64>,
+    /// Without the marks so far.
+    anew: bool,
 }
 
 impl Hints {
@@ -42,6 +44,11 @@ impl Hints {
     pub(super) fn wake(&self, lanes: impl IntoIterator<Item = Lane>) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).onwards.extend(lanes);
         self.changed.notify_one();
+    }
+
+    /// The marks may mean nothing any more: after a failover the sequence may have gone back.
+    pub(super) fn forget_marks(&self) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).anew = true;
     }
 
     /// Tasks were seen to wait at these positions of these lanes.
@@ -147,6 +154,9 @@ impl Claimer {
     async fn claim(&mut self, shift: &Arc<Shift>, mut slots: Vec<OwnedSemaphorePermit>) -> Going {
         let served = shift.served();
         let wanted = shift.hints.take();
+        if wanted.anew {
+            self.marks.clear();
+        }
         let marks = self.places(&served, &wanted);
         if marks.is_empty() {
             return Going::On;

@@ -231,8 +231,9 @@ impl Shift {
         self.look_around();
     }
 
-    /// Asks for a poll that looks at everything, now.
+    /// Begins every lane anew, and asks for a poll that looks at everything, now.
     pub(super) fn look_around(&self) {
+        self.hints.forget_marks();
         self.look_everywhere.store(true, Ordering::Release);
         self.poll_now.notify_one();
     }
