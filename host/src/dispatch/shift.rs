@@ -123,13 +123,16 @@ impl Shift {
         }
         if let Ended::Drained { .. } = ended {
             self.idle().await;
-            if let Err(error) = self.leave().await {
-                tracing::warn!(%error, "could not sign off; other hosts will notice");
-            }
         }
         self.over.cancel();
         for task in [settling, pulse, polls, wakes] {
             let _ended = task.await;
+        }
+        // After the last beat, which would take the end of the row for a death.
+        if let Ended::Drained { .. } = ended
+            && let Err(error) = self.leave().await
+        {
+            tracing::warn!(%error, "could not sign off; other hosts will notice");
         }
         self.pool.close().await;
         ended
