@@ -31,15 +31,20 @@ pub struct TaskDescriptor {
     /// For people; the author's doc comment.
     #[serde(default)]
     pub description: String,
-    /// JSON Schema of the arguments.
-    #[serde(default)]
+    /// JSON Schema of the arguments; missing, anything goes.
+    #[serde(default = "anything")]
     pub args_schema: serde_json::Value,
-    /// JSON Schema of the result.
-    #[serde(default)]
+    /// JSON Schema of the result; missing, anything goes.
+    #[serde(default = "anything")]
     pub result_schema: serde_json::Value,
     /// What the author wants for it.
     #[serde(default)]
     pub policy: Policy,
+}
+
+/// The schema of whatever has none.
+fn anything() -> serde_json::Value {
+    serde_json::Value::Bool(true)
 }
 
 /// What an author asks for; a missing field means the host's default. An operator's ceiling wins.
