@@ -9,6 +9,7 @@
 //! go to stderr. What must never happen: a command that leaves the private PostgreSQL running with nobody
 //! using it, because it failed or was interrupted.
 
+mod bench;
 mod build;
 mod cancel;
 mod cargo;
@@ -85,6 +86,7 @@ enum Command {
     Run(run::Run),
     Build(build::Build),
     New(new::New),
+    Bench(bench::Bench),
     Plugins(plugins::Plugins),
     Tasks(tasks::Tasks),
     Hosts(hosts::Hosts),
@@ -133,7 +135,9 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Exit::infrastructure(format!("no threads: {error}")).tell(json),
     };
-    let done = runtime.block_on(Box::pin(run(cli)));
+    // On a worker, where what it waits for is heard, and not one thread further.
+    let done = runtime.block_on(runtime.spawn(run(cli)));
+    let done = done.unwrap_or_else(|error| Err(Exit::infrastructure(error.to_string())));
     let code = done.map_or_else(|exit| exit.tell(json), |()| ExitCode::SUCCESS);
     // What is left reads stdin or compiles: nothing that anybody waits for.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -155,6 +159,7 @@ async fn run(cli: Cli) -> Result<(), Exit> {
         Command::Run(run) => Box::pin(context.signals.or(run.run(&context))).await,
         Command::Build(build) => Box::pin(context.signals.or(build.run(&context))).await,
         Command::New(new) => Box::pin(context.signals.or(new.run(&context))).await,
+        Command::Bench(bench) => Box::pin(bench.run(&context)).await,
         Command::Plugins(plugins) => Box::pin(context.signals.or(plugins.run(&context))).await,
         Command::Tasks(tasks) => Box::pin(tasks.run(&context)).await,
         Command::Hosts(hosts) => Box::pin(hosts.run(&context)).await,

@@ -43,6 +43,9 @@ pub(super) struct Serve {
     /// Where compiled code is kept, for this user alone; without, in the data directory.
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Answers null without running the guest; for `hostler bench`.
+    #[arg(long, hide = true)]
+    without_sandbox: bool,
 }
 
 impl Serve {
@@ -78,6 +81,7 @@ impl Serve {
         config.listen = !self.no_listen;
         config.retention_days = self.retention_days;
         config.cache_dir = Some(self.cache_dir.clone().unwrap_or_else(|| context.cache_dir()));
+        config.without_sandbox = self.without_sandbox;
         let host = tokio::select! {
             host = Host::start(config) => host?,
             // Nothing was claimed yet, so nothing has to be given back.

@@ -59,6 +59,9 @@ pub struct HostConfig {
     pub wasm_threads: Option<usize>,
     /// Where compiled code is kept.
     pub cache_dir: Option<PathBuf>,
+    /// Answers every task with null and runs no guest: benches measure dispatch alone with it.
+    #[doc(hidden)]
+    pub without_sandbox: bool,
 }
 
 impl HostConfig {
@@ -76,6 +79,7 @@ impl HostConfig {
             listen: true,
             wasm_threads: None,
             cache_dir: None,
+            without_sandbox: false,
         }
     }
 }

@@ -416,3 +416,48 @@ fn a_reader_that_goes_away_is_no_error() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert!(run(&["--version"]).ends(0).line().starts_with("hostler "));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bench_measures_and_leaves_nothing() {
+    let database = database();
+    let args = ["bench", "--tasks", "300", "--rounds", "5", "--slots", "16", "--idle", "1"];
+    let told = on(&database, &args).ends(0).json();
+    assert_eq!(
+        (&told["bench"], &told["task"], &told["tasks"]),
+        (&json!("hostler"), &json!("bench.noop"), &json!(300))
+    );
+    let figures = [
+        "/send/per_second",
+        "/drain/per_second",
+        "/drain/wal_bytes_per_task",
+        "/drain/host_cpu_us_per_task",
+        "/drain/database_cpu_us_per_task",
+        "/latency/result/p50_ms",
+        "/latency/start/p50_ms",
+        "/latency/result_at_half_load/p99_ms",
+        "/idle/seconds",
+    ];
+    for figure in figures {
+        let found = told.pointer(figure).and_then(Value::as_f64);
+        assert!(found.is_some_and(|n| n > 0.0), "{figure} in {told:#}");
+    }
+    let start = told.pointer("/latency/start/p50_ms").and_then(Value::as_f64);
+    let result = told.pointer("/latency/result/max_ms").and_then(Value::as_f64);
+    assert!(start < result, "a body starts before its result is there: {told:#}");
+    // A task of one's own, and what it cannot do is no figure.
+    let plugins = plugins_dir().to_str().expect("a path");
+    let own = ["bench", "--tasks", "20", "--rounds", "2", "--idle", "1", "--plugins", plugins, "--task"];
+    let told = on(&database, &[&own[..], &["text.word_count", "--args", r#"{"text":"a b"}"#]].concat())
+        .ends(0)
+        .json();
+    assert_eq!(told["latency"]["start"], Value::Null);
+    on(&database, &[&own[..], &["misbehave.abort", "--args", "{}"]].concat())
+        .ends(5)
+        .tells("did not complete");
+    let left: i64 =
+        sqlx::query_scalar("select count(*) from pg_database where datname like 'hostler_bench_%'")
+            .fetch_one(&mut database.conn().await)
+            .await
+            .expect("a count");
+    assert_eq!(left, 0);
+}
