@@ -47,8 +47,9 @@ impl ClientBuilder {
         Self { url: url.to_owned(), settings }
     }
 
-    /// How many connections the client's sends and reads may use at once; 10 unless set. Listening and
-    /// waking take one each on top.
+    /// How many connections the client may use at once for plain sends and waits, and as many again for sends
+    /// with a key or in bulk and for reading stories; 10 unless set. They are opened when they are needed.
+    /// Listening and waking take one each on top.
     pub fn connections_max(mut self, connections: u32) -> Self {
         self.settings.connections_max = connections.max(1);
         self
@@ -110,11 +111,10 @@ impl ClientBuilder {
 
     async fn connect_on(self, home: Home) -> Result<Client, ConnectError> {
         let connect = Connect::parse(&self.url)?;
-        let pool = crate::store::pool(&connect, self.settings.connections_max).await?;
-        let mut conn = pool.acquire().await?;
+        let store = Store::open(&connect, self.settings.connections_max).await?;
+        let mut conn = store.pool().acquire().await?;
         crate::store::refuse_newer(&mut conn).await?;
         drop(conn);
-        let store = Store::new(pool);
         let listen = self.settings.listen.then(|| connect.clone());
         let inner = Inner {
             catalogue: Catalogue::new(store.clone()),

@@ -135,7 +135,7 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
     let mut last_poll = Instant::now();
     loop {
         let Some(strong) = shared.upgrade() else { return };
-        let ids = match sleep_or_hear(&strong, listener.as_mut(), last_poll + pause).await {
+        let (ids, final_ones) = match sleep_or_hear(&strong, listener.as_mut(), last_poll + pause).await {
             Heard::Registered => {
                 // Whoever registered reads for itself; polls come closer for a while where nobody rings.
                 pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };
@@ -144,16 +144,17 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
                 }
                 continue;
             }
-            Heard::Wake(Wake::Done(ids)) => strong.waited_for(ids),
-            Heard::Wake(_) => strong.ids(),
+            Heard::Wake(Wake::Done(ids)) => (strong.waited_for(ids), true),
+            Heard::Wake(_) => (strong.ids(), false),
             Heard::Poll => {
                 last_poll = Instant::now();
                 pause = (pause * 2).min(POLL_MAX);
-                strong.ids()
+                (strong.ids(), false)
             }
         };
         for some in ids.chunks(LOOK_MAX) {
-            match store.look(some).await {
+            let looks = if final_ones { store.look_final(some).await } else { store.look(some).await };
+            match looks {
                 Ok(looks) => {
                     for look in looks.into_iter().filter(|look| look.status.is_final()) {
                         pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };

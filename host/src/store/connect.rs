@@ -12,7 +12,7 @@ use super::error::StoreError;
 /// How to reach the database.
 #[derive(Debug, Clone)]
 pub struct Connect {
-    options: PgConnectOptions,
+    pub(super) options: PgConnectOptions,
     place: String,
 }
 
@@ -21,7 +21,8 @@ pub struct Connect {
 pub enum Role {
     /// A host's hot loop: the same few statements over and over, planned once.
     Hot,
-    /// A sender's: reads of history must be planned with the id at hand, to touch one partition alone.
+    /// A sender's: planned once where that is as good, and with the values at hand where it is better, as
+    /// for reads of history, which then touch one partition alone.
     Cold,
 }
 
@@ -73,7 +74,7 @@ impl Connect {
                 .options(never_scan)
                 .options(common)
                 .options([("plan_cache_mode", "force_generic_plan")]),
-            Role::Cold => options.options(common).options([("plan_cache_mode", "force_custom_plan")]),
+            Role::Cold => options.options(never_scan[..1].iter().copied()).options(common),
         }
     }
 
@@ -125,7 +126,12 @@ pub async fn pool(connect: &Connect, connections_max: u32) -> Result<PgPool, Sto
         }
         Err(_) => return Err(connect.unreachable(&sqlx::Error::PoolTimedOut)),
     }
-    let pool = PgPoolOptions::new()
+    Ok(pool_of(connect, connections_max, Role::Cold))
+}
+
+/// A pool whose connections are opened when they are needed.
+pub(super) fn pool_of(connect: &Connect, connections_max: u32, role: Role) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(connections_max)
         .min_connections(0)
         .acquire_timeout(Duration::from_secs(10))
@@ -137,8 +143,7 @@ pub async fn pool(connect: &Connect, connections_max: u32) -> Result<PgPool, Sto
         .before_acquire(|conn, meta| {
             Box::pin(async move { Ok(meta.idle_for < IDLE_TRUSTED || conn.ping().await.is_ok()) })
         })
-        .connect_lazy_with(connect.options(Role::Cold));
-    Ok(pool)
+        .connect_lazy_with(connect.options(role))
 }
 
 fn without_password(url: &str) -> String {

@@ -10,6 +10,7 @@ mod cancel;
 mod claim;
 mod connect;
 mod error;
+mod gauge;
 mod host;
 mod key;
 mod list;
@@ -26,6 +27,7 @@ pub use cancel::Cancelled;
 pub use claim::{Claimed, Mark, claim, fence};
 pub use connect::{Connect, Role, conn, pool};
 pub use error::StoreError;
+pub use gauge::{Counters, Drained};
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
 pub use key::{KeyOutcome, take_key};
 pub use list::{About, ListedHost, ListedTask};
@@ -39,17 +41,30 @@ pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 
-/// The rows, through a pool of connections.
+/// The rows, through pools of connections.
 #[derive(Debug, Clone)]
 pub struct Store {
+    /// For what is read of history, and what runs in transactions: planned with the values at hand.
     pool: PgPool,
+    /// For the few statements that everybody waits for, planned once.
+    hot: PgPool,
 }
 
 impl Store {
-    /// A store over an open pool.
+    /// A store over one open pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { hot: pool.clone(), pool }
+    }
+
+    /// A store that keeps connections for sends and waits apart from those for the rest; up to so many of
+    /// each, opened when they are first needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`].
+    pub async fn open(connect: &Connect, connections_max: u32) -> Result<Self, StoreError> {
+        let hot = connect::pool_of(connect, connections_max, Role::Hot);
+        Ok(Self { pool: pool(connect, connections_max).await?, hot })
     }
 
     /// The pool.
@@ -62,7 +77,7 @@ impl Store {
 /// Runs the statement in this file of `host/sql`.
 macro_rules! sql {
     ($name:literal) => {
-        sqlx::query(include_str!(concat!("../../sql/", $name, ".sql")))
+        sqlx::query::<sqlx::Postgres>(include_str!(concat!("../../sql/", $name, ".sql")))
     };
 }
 use sql;

@@ -1,9 +1,11 @@
 //! Reading: where tasks stand, and their stories.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
-use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::{Execute, Row};
 
 use crate::task::{AttemptOutcome, ErrorCode, Family, Session, Status, TaskError, TaskId, Used};
 
@@ -119,21 +121,57 @@ pub struct TaskRow {
 impl Store {
     /// Where these tasks stand; unknown ids are left out.
     ///
+    /// Two statements, for what is planned once and what is planned for its day: a task moves from `task` to
+    /// `history` and never back, so whatever the first one misses is in the second.
+    ///
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`], [`StoreError::Unreadable`].
     pub async fn look(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
-        let rows = sql!("look").bind(ids).fetch_all(&self.pool).await.map_err(StoreError::from_query)?;
-        rows.iter()
-            .map(|row| {
-                Ok(Look {
-                    id: row.try_get("id")?,
-                    status: status_of(row.try_get("status")?)?,
-                    result: row.try_get("result")?,
-                    error: error_of(row)?,
-                    progress: progress_of(row)?,
-                })
-            })
-            .collect()
+        let rows = sql!("look_live").bind(ids).fetch_all(&self.hot).await.map_err(StoreError::from_query)?;
+        let mut looks = Vec::with_capacity(ids.len());
+        for row in &rows {
+            looks.push(Look {
+                id: row.try_get("id")?,
+                status: status_of(row.try_get("status")?)?,
+                result: None,
+                error: None,
+                progress: progress_of(row)?,
+            });
+        }
+        if looks.len() < ids.len() {
+            let live: HashSet<TaskId> = looks.iter().map(|look| look.id).collect();
+            let rest: Vec<TaskId> = ids.iter().copied().filter(|id| !live.contains(id)).collect();
+            looks.extend(self.look_final(&rest).await?);
+        }
+        Ok(looks)
+    }
+
+    /// What became of those of these tasks that are final.
+    ///
+    /// # Errors
+    /// As [`Store::look`].
+    pub async fn look_final(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
+        let mut looks = self.look_day(ids).await?;
+        if looks.len() < ids.len() {
+            let rest: Vec<TaskId> =
+                ids.iter().copied().filter(|id| looks.iter().all(|look| look.id != *id)).collect();
+            let query = sql!("look_final").bind(&rest);
+            let rows = query.fetch_all(&self.pool).await.map_err(StoreError::from_query)?;
+            looks.extend(rows.iter().map(final_look).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(looks)
+    }
+
+    /// The short way, where all ids are of one day: some may stand elsewhere than in its partition.
+    async fn look_day(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
+        let Some(day) = the_day_of(ids) else { return Ok(Vec::new()) };
+        let text = sql!("look_day").sql().replace("20000101", &day.format("%Y%m%d").to_string());
+        match sqlx::query(&text).bind(ids).fetch_all(&self.hot).await {
+            Ok(rows) => rows.iter().map(final_look).collect(),
+            // It was dropped, or nobody has made it yet.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// One task; `None` if the id is unknown.
@@ -154,6 +192,27 @@ impl Store {
         let rows = sql!("attempts").bind(id).fetch_all(&self.pool).await?;
         rows.iter().map(|row| attempt_row(row, count(row, "number")?, row.try_get("claimed_at")?)).collect()
     }
+}
+
+fn final_look(row: &PgRow) -> Result<Look, StoreError> {
+    Ok(Look {
+        id: row.try_get("id")?,
+        status: status_of(row.try_get("status")?)?,
+        result: row.try_get("result")?,
+        error: error_of(row)?,
+        progress: None,
+    })
+}
+
+/// The day in UTC that all these ids were made on, which names their partition.
+fn the_day_of(ids: &[TaskId]) -> Option<NaiveDate> {
+    let day = |id: &TaskId| {
+        let (seconds, _) = id.get_timestamp()?.to_unix();
+        DateTime::from_timestamp(i64::try_from(seconds).ok()?, 0).map(|at| at.date_naive())
+    };
+    let (first, rest) = ids.split_first()?;
+    let first = day(first)?;
+    rest.iter().all(|id| day(id) == Some(first)).then_some(first)
 }
 
 fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
