@@ -88,30 +88,28 @@ async fn same_lane(bench: &Bench, rows: usize) -> Value {
     ratios(&first, &second)
 }
 
-/// Lets a host drain the first so many tasks of the lane, or a few more.
+/// Lets a host drain about so many tasks of the lane, whatever stands behind them.
 async fn front(bench: &Bench, stage: &Stage, tasks: usize) -> Drained {
-    let first = "select pos::float8 from hostler.task where lane = $1 order by pos limit 1";
+    // Positions of one sender have no gaps. Beyond the last task lies the next position.
+    let first = "select coalesce(
+            (select pos from hostler.task where lane = $1 order by pos limit 1),
+            (select last_value + 1 from hostler.position))::float8";
     let place = async || -> f64 {
-        let query = sqlx::query_scalar(first).bind(stage.lane).fetch_optional(&stage.pool);
-        query.await.expect("an answer").unwrap_or(f64::INFINITY)
+        sqlx::query_scalar(first).bind(stage.lane).fetch_one(&stage.pool).await.expect("a place")
     };
-    let at_first = place().await;
     let sample = || (Instant::now(), cpu::cpu(), bench.base.postgres.cpu());
     let host = start(bench, &stage.url).await;
-    // Whatever it did while it started is left out on both sides.
+    // What it did while it started is left out on both sides.
     let (from, began) = (place().await, sample());
+    let end = stage.number("select (last_value + 1)::float8 from hostler.position").await;
     let mut to = from;
-    while to < at_first + tasks as f64 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = place().await;
-        if now == f64::INFINITY {
-            break;
-        }
-        to = now;
+    while to < end.min(from + tasks as f64) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        to = place().await;
     }
     let ended = sample();
     host.drain(Duration::from_secs(5)).await;
-    let done = to - from;
+    let done = (to - from).max(1.0);
     let us = |spent: Duration| spent.as_secs_f64() * 1e6 / done;
     Drained {
         per_second: done / (ended.0 - began.0).as_secs_f64(),

@@ -56,6 +56,8 @@ impl Stage {
     /// Sends tasks in one transaction to a host that waits for them; from that commit to the last one final.
     pub(crate) async fn drain(&self, bench: &Bench, tasks: usize) -> Drained {
         let host = start(bench, &self.url).await;
+        // Its first look around is over, and the drain is not billed for it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         let drained = self.drain_with_hosts(bench, tasks, &[]).await;
         host.drain(Duration::from_secs(5)).await;
         drained
@@ -95,10 +97,7 @@ impl Stage {
 
 pub(crate) async fn start(bench: &Bench, url: &str) -> Host {
     let config = HostConfig { cache_dir: Some(cache()), ..config(url, &bench.plugins, bench.slots()) };
-    let host = Host::start(config).await.expect("a host");
-    // Its first look around is over, and the drain is not billed for it.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    host
+    Host::start(config).await.expect("a host")
 }
 
 /// Drains without and with the burden in turns; the first of each warms up.
