@@ -3,14 +3,17 @@
 //! `cargo bench -p hostler --bench trip [-- --tasks 50000 --rounds 200 --slots 256]`. The database is a
 //! durable private one of the bench's own, in the target directory; `DATABASE_URL` is not looked at.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod common;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hostler::Client;
-use hostler::dispatch::{Host, HostConfig};
-use hostler::embedded::{Server, Settings};
+use hostler::dispatch::Host;
 use serde_json::json;
+
+use common::cpu::{Postgres, cpu_ms};
+use common::{Base, config, wal};
 
 struct Options {
     tasks: usize,
@@ -19,82 +22,39 @@ struct Options {
 }
 
 fn main() {
-    let options = options();
-    let plugins = plugins();
-    let data_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-server");
-    let server = Server::join(&Settings::new(data_dir), &mut |_| {}).expect("a private PostgreSQL");
+    let read = common::Options::read(&["tasks", "rounds", "slots"]);
+    let options = Options {
+        tasks: read.count("tasks", 50_000),
+        rounds: read.count("rounds", 200),
+        slots: read.count("slots", 256),
+    };
+    let plugins = common::plugins();
+    let base = Base::join("bench-server", &[]);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let admin = sqlx::PgPool::connect(&server.url("postgres")).await.expect("the server");
-        sqlx::query("drop database if exists bench with (force)").execute(&admin).await.expect("dropped");
-        sqlx::query("create database bench").execute(&admin).await.expect("a database");
-        let url = server.url("bench");
-        let drain = drain(&url, &plugins, &options).await;
+        let url = base.database("bench").await;
+        let drain = drain(&url, &base.postgres, &plugins, &options).await;
         let rounds = rounds(&url, &plugins, &options).await;
         println!("{}", json!({ "bench": "trip", "slots": options.slots, "drain": drain, "rounds": rounds }));
-        sqlx::query("drop database bench with (force)").execute(&admin).await.expect("dropped");
+        base.drop_database("bench").await;
     });
     drop(runtime);
-    server.leave().expect("the server stops");
-}
-
-fn options() -> Options {
-    let mut options = Options { tasks: 50_000, rounds: 200, slots: 256 };
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        let mut number = || args.next().and_then(|n| n.parse().ok()).expect("a number");
-        match arg.as_str() {
-            "--tasks" => options.tasks = number(),
-            "--rounds" => options.rounds = number(),
-            "--slots" => options.slots = number(),
-            // Cargo says so itself.
-            "--bench" | "--test" => {}
-            other => panic!("unknown option {other}"),
-        }
-    }
-    options
-}
-
-fn plugins() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let target = root.join("target/guests");
-    let built = Command::new(env!("CARGO"))
-        .current_dir(root)
-        .args(["build", "--release", "--target", "wasm32-wasip2", "-p", "hostler-plugin-misbehave"])
-        .env("CARGO_TARGET_DIR", &target)
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "true")
-        .env_remove("RUSTFLAGS")
-        .status();
-    assert!(
-        built.is_ok_and(|s| s.success()),
-        "the plugin does not build; run `rustup target add wasm32-wasip2`"
-    );
-    let dir = target.join("bench-plugins");
-    std::fs::create_dir_all(&dir).expect("a directory");
-    std::fs::copy(target.join("wasm32-wasip2/release/misbehave.wasm"), dir.join("misbehave.wasm"))
-        .expect("copied");
-    dir
-}
-
-fn config(url: &str, plugins: &Path, slots: usize) -> HostConfig {
-    HostConfig { slots, ..HostConfig::new(url, plugins) }
+    base.leave();
 }
 
 /// Sends everything, then lets one host drain it; from the first claim to the last task final.
-async fn drain(url: &str, plugins: &Path, options: &Options) -> serde_json::Value {
+async fn drain(url: &str, postgres: &Postgres, plugins: &Path, options: &Options) -> serde_json::Value {
     // A host publishes the task, then leaves the field.
     let host = Host::start(config(url, plugins, options.slots)).await.expect("a host");
     host.drain(Duration::from_secs(5)).await;
     let client = Client::connect(url).await.expect("a client");
     let pool = sqlx::PgPool::connect(url).await.expect("a pool");
-    let pad = "x".repeat(100 - r#"{"pad":""}"#.len());
-    let args = json!({ "pad": pad });
+    let args = common::args(100);
     let began = Instant::now();
     client.send_many("misbehave.noop", std::iter::repeat_n(&args, options.tasks)).await.expect("sent");
     let send_seconds = began.elapsed().as_secs_f64();
 
-    let database_before = postgres_cpu_ms();
+    let database_before = postgres.cpu_ms();
     let cpu_before = cpu_ms();
     let wal_before = wal(&pool).await;
     let host = Host::start(config(url, plugins, options.slots)).await.expect("a host");
@@ -109,7 +69,7 @@ async fn drain(url: &str, plugins: &Path, options: &Options) -> serde_json::Valu
         }
     }
     let cpu = cpu_ms() - cpu_before;
-    let database_cpu = postgres_cpu_ms() - database_before;
+    let database_cpu = postgres.cpu_ms() - database_before;
     let wal_bytes = wal(&pool).await - wal_before;
     let (done, seconds): (i64, f64) = sqlx::query_as(
         "select count(*), extract(epoch from max(finished_at) - min(claimed_at))::float8 from hostler.history
@@ -164,37 +124,4 @@ async fn rounds(url: &str, plugins: &Path, options: &Options) -> serde_json::Val
         (took[index] * 100.0).round() / 100.0
     };
     json!({ "rounds": took.len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) })
-}
-
-async fn wal(pool: &sqlx::PgPool) -> f64 {
-    sqlx::query_scalar("select (pg_current_wal_insert_lsn() - '0/0')::float8")
-        .fetch_one(pool)
-        .await
-        .expect("a figure")
-}
-
-/// CPU time of this process, user and system.
-fn cpu_ms() -> f64 {
-    // SAFETY: the buffer is a whole rusage, and the call only writes to it.
-    unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
-        let ms = |t: libc::timeval| t.tv_sec as f64 * 1000.0 + t.tv_usec as f64 / 1000.0;
-        ms(usage.ru_utime) + ms(usage.ru_stime)
-    }
-}
-
-/// CPU time of all processes named postgres; the machine is expected to run no others.
-fn postgres_cpu_ms() -> f64 {
-    let stats = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        let (name, rest) = stat.split_once(')')?;
-        if !name.ends_with("(postgres") {
-            return None;
-        }
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-        Some(ticks * 10.0)
-    });
-    stats.sum()
 }

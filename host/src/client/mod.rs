@@ -50,6 +50,9 @@ pub use info::{HostInfo, Include, PluginInfo, Progress, TaskAttempt, TaskInfo};
 pub use rerun::RerunError;
 pub use send::Send;
 
+/// A transaction that holds vacuum back for less is everyday life.
+const HELD_SECONDS: i32 = 60;
+
 /// Sends tasks and looks them up. Cheap to clone; clones share the connections, and all waiting handles of
 /// a client share one connection that listens.
 #[derive(Debug, Clone)]
@@ -183,12 +186,12 @@ impl Client {
         self.inner.store.list_tasks().await.map_err(error::broker)
     }
 
-    /// The server's version and clock, and who holds its vacuum back.
+    /// The server's version and clock, and who has held its vacuum back for more than a minute.
     ///
     /// # Errors
     /// `BROKER_ERROR`.
     pub async fn about_server(&self) -> Result<About, TaskError> {
-        self.inner.store.about().await.map_err(error::broker)
+        self.inner.store.about(HELD_SECONDS).await.map_err(error::broker)
     }
 
     /// Returns once the wakes of all sends so far are out: for programs that send and end. Cancel-safe.

@@ -68,17 +68,18 @@ pub struct About {
     pub server_version: String,
     /// Its clock, microseconds since 1970.
     pub now_us: i64,
-    /// Who holds vacuum back: sessions in a transaction for more than a minute, oldest first, in words.
+    /// Who has held vacuum back for long, by a transaction with a snapshot or with writes: the three that did it
+    /// the longest, in words.
     pub holding: Vec<String>,
 }
 
 impl Store {
-    /// The server's version and clock, and who holds vacuum back.
+    /// The server's version and clock, and who has held vacuum back for at least so many seconds.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn about(&self) -> Result<About, StoreError> {
-        let row = sql!("about").fetch_one(&self.pool).await?;
+    pub async fn about(&self, held_seconds: i32) -> Result<About, StoreError> {
+        let row = sql!("about").bind(held_seconds).fetch_one(&self.pool).await?;
         Ok(About {
             server_version: row.try_get("server_version")?,
             now_us: row.try_get("now_us")?,

@@ -6,6 +6,7 @@ mod claims;
 mod dead;
 mod durability;
 mod fence;
+mod holders;
 mod keys;
 mod nodelay;
 mod partitions;
