@@ -1,0 +1,1 @@
+"""Runs PostgreSQL queues beside hostler; see ../README.md."""
