@@ -19,9 +19,11 @@ new as materialized (
 far as materialized (
     select new.id
     from new, (
+        -- The lowest ids of both instants. Written out: a function would be planned at every call.
         select
-            hostler.id_floor(clock_timestamp() - interval '1 day') as lowest,
-            hostler.id_floor(clock_timestamp() + interval '1 day') as highest
+            (lpad(to_hex(now_ms - 86400000), 12, '0') || '00000000000000000000')::uuid as lowest,
+            (lpad(to_hex(now_ms + 86400000), 12, '0') || '00000000000000000000')::uuid as highest
+        from (select (date_part('epoch', clock_timestamp()) * 1000)::bigint as now_ms) clock
     ) near
     where new.id < near.lowest or new.id > near.highest
 ),

@@ -48,7 +48,7 @@ pub(super) async fn retry(
     }
     let command = SendPayload::clone(payload);
     let id = commit(client, command, true).await?;
-    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.to_string())))
+    Ok(TaskHandle::new(client.clone(), id, Some(payload.name.to_string()), None))
 }
 
 /// Writes one command and rings for it; repeats what failed for a passing reason, if the client is set so.
@@ -206,11 +206,17 @@ pub(super) fn window_seconds(client: &Client) -> i32 {
 
 /// Of everything that makes one command another.
 pub(super) fn fingerprint(name: &str, options: &SendOptions, args: &[u8]) -> i64 {
-    let mut hash = Sha256::new();
-    let text = format!("{name}\0{options:?}\0");
-    hash.update(text.as_bytes());
-    hash.update(args);
-    let digest: [u8; 32] = hash.finalize().into();
+    finish(head(name, options), args)
+}
+
+/// What the fingerprints of one send have in common.
+pub(super) fn head(name: &str, options: &SendOptions) -> Sha256 {
+    Sha256::new_with_prefix(format!("{name}\0{options:?}\0"))
+}
+
+/// A fingerprint from its [`head`].
+pub(super) fn finish(head: Sha256, args: &[u8]) -> i64 {
+    let digest: [u8; 32] = head.chain_update(args).finalize().into();
     i64::from_be_bytes([
         digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7],
     ])

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::store::Look;
 use crate::task::{Ending, Operational, Retrieval, Status, TaskError, TaskId};
@@ -19,6 +20,8 @@ pub struct TaskHandle<T> {
     client: Client,
     id: TaskId,
     name: Option<String>,
+    /// When this client began to send it, if it is known to have arrived.
+    sent_at: Option<Instant>,
     /// The final answer, once it is known: UTF-8 JSON or an error that stays.
     answer: Arc<OnceLock<Result<Vec<u8>, TaskError>>>,
     output: PhantomData<fn() -> T>,
@@ -30,6 +33,7 @@ impl<T> Clone for TaskHandle<T> {
             client: self.client.clone(),
             id: self.id,
             name: self.name.clone(),
+            sent_at: self.sent_at,
             answer: self.answer.clone(),
             output: PhantomData,
         }
@@ -37,8 +41,8 @@ impl<T> Clone for TaskHandle<T> {
 }
 
 impl<T: DeserializeOwned> TaskHandle<T> {
-    pub(super) fn new(client: Client, id: TaskId, name: Option<String>) -> Self {
-        Self { client, id, name, answer: Arc::default(), output: PhantomData }
+    pub(super) fn new(client: Client, id: TaskId, name: Option<String>, sent_at: Option<Instant>) -> Self {
+        Self { client, id, name, sent_at, answer: Arc::default(), output: PhantomData }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -119,10 +123,14 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     async fn wait(&self, timeout: Option<Duration>) -> Result<Vec<u8>, TaskError> {
         // Registered before the row is read: a task that becomes final in between is heard of.
         let mut waiting = self.client.inner.waiters.register(self.id);
-        let ends = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        let status = match self.look().await? {
-            Looked::Final(answer) => return answer,
-            Looked::Live(status) => status,
+        let ends = timeout.map(|timeout| Instant::now() + timeout);
+        let waiters = &self.client.inner.waiters;
+        let status = match self.sent_at.is_some_and(|sent_at| waiters.heard_nothing_of(self.id, sent_at)) {
+            true => Status::Pending,
+            false => match self.look().await? {
+                Looked::Final(answer) => return answer,
+                Looked::Live(status) => status,
+            },
         };
         let look = match ends {
             None => waiting.done().await,

@@ -22,6 +22,7 @@ mod catalogue;
 mod command;
 mod error;
 mod handle;
+mod heard;
 mod info;
 mod rerun;
 mod send;
@@ -159,7 +160,7 @@ impl Client {
     /// A handle to a task by its id, from any process. The type is the caller's word.
     #[must_use]
     pub fn handle<T: DeserializeOwned>(&self, id: TaskId) -> TaskHandle<T> {
-        TaskHandle::new(self.clone(), id, None)
+        TaskHandle::new(self.clone(), id, None, None)
     }
 
     /// Cancels a task by its id; see [`TaskHandle::cancel`].

@@ -62,6 +62,6 @@ impl<T: serde::de::DeserializeOwned> TaskHandle<T> {
     /// As [`Client::rerun`].
     pub async fn rerun(&self) -> Result<TaskHandle<T>, RerunError> {
         let again = rerun(self.client(), self.id()).await?;
-        Ok(TaskHandle::new(self.client().clone(), again.id(), again.task_name().map(str::to_owned)))
+        Ok(TaskHandle::new(self.client().clone(), again.id(), again.task_name().map(str::to_owned), None))
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use hostler_guest::TaskRef;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::store::{NewTask, SendOptions, StoreError};
 use crate::task::{QueueName, TaskId, TaskName};
 
-use super::command::{commit, encode, fingerprint, invalid, resolve, ring, window_seconds, write};
+use super::command::{commit, encode, finish, head, invalid, resolve, ring, window_seconds, write};
 use super::error::{SendError, SendErrorCode, SendPayload};
 use super::{Client, TaskHandle};
 
@@ -134,14 +135,15 @@ impl<'c, R: TaskRef> Send<'c, R> {
     /// As [`Client::send`].
     pub async fn send(self, args: impl Borrow<R::Args>) -> Result<TaskHandle<R::Output>, SendError> {
         let args = encode(self.client, self.task.name(), args.borrow())?;
-        let id = self.commit(args).await?;
-        Ok(self.handle(id))
+        self.send_bytes(args).await
     }
 
     /// Sends arguments that are JSON already, to the byte.
     pub(super) async fn send_bytes(self, args: Vec<u8>) -> Result<TaskHandle<R::Output>, SendError> {
+        // A key or an id of the caller's own may lead to a task that was sent, and ended, long before.
+        let began = (self.key.is_none() && self.id.is_none()).then(Instant::now);
         let id = self.commit(args).await?;
-        Ok(self.handle(id))
+        Ok(self.handle(id, began))
     }
 
     /// Sends many, in one transaction.
@@ -167,16 +169,18 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let entry = catalogue.task(&command.name, self.unpublished).await?;
         // From here on with this one connection: a second one may not be there.
         let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
+        let began = Instant::now();
+        let head = head(command.name.as_str(), &command.options);
         let mut handles = Vec::new();
         let mut batch: Vec<NewTask> = Vec::new();
         let mut bytes = 0;
         while let Some(args) = many.next() {
             let args = self.encode(args.borrow())?;
             entry.check(&command.name, &args)?;
-            let fingerprint = fingerprint(command.name.as_str(), &command.options, &args);
+            let fingerprint = finish(head.clone(), &args);
             let task = NewTask { id: uuid::Uuid::now_v7(), args, fingerprint };
             bytes += task.args.len();
-            handles.push(self.handle(task.id));
+            handles.push(self.handle(task.id, Some(began)));
             batch.push(task);
             if batch.len() == BATCH_ROWS || bytes > BATCH_BYTES || many.peek().is_none() {
                 crate::store::insert(&mut tx, &command.options, &batch, true).await.map_err(failed)?;
@@ -201,7 +205,8 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let mut command = self.draft(self.encode(args.borrow())?)?;
         resolve(self.client, &mut command).await?;
         let id = write(tx, &command, window_seconds(self.client), false).await?;
-        Ok(self.handle(id))
+        // It may never be committed: a wait for it has to look.
+        Ok(self.handle(id, None))
     }
 
     async fn commit(&self, args: Vec<u8>) -> Result<TaskId, SendError> {
@@ -210,8 +215,8 @@ impl<'c, R: TaskRef> Send<'c, R> {
         commit(self.client, command, self.id.is_some()).await
     }
 
-    fn handle<T: DeserializeOwned>(&self, id: TaskId) -> TaskHandle<T> {
-        TaskHandle::new(self.client.clone(), id, Some(self.task.name().to_owned()))
+    fn handle<T: DeserializeOwned>(&self, id: TaskId, sent_at: Option<Instant>) -> TaskHandle<T> {
+        TaskHandle::new(self.client.clone(), id, Some(self.task.name().to_owned()), sent_at)
     }
 
     fn encode(&self, args: &R::Args) -> Result<Vec<u8>, SendError> {

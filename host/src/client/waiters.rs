@@ -16,6 +16,8 @@ use tokio::time::Instant;
 use crate::store::{Connect, Listener, Look, Store, Wake, channel};
 use crate::task::TaskId;
 
+use super::heard::Heard;
+
 /// Between polls while nothing happens: two queries a second, however many wait.
 const POLL_MAX: Duration = Duration::from_millis(500);
 /// Between the first polls after something happened, where there is no listening.
@@ -43,6 +45,7 @@ type Waits = HashMap<TaskId, Vec<(u64, oneshot::Sender<Look>)>>;
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waits>,
+    heard: Heard,
     /// Somebody began to wait.
     registered: Notify,
     next: std::sync::atomic::AtomicU64,
@@ -75,6 +78,14 @@ impl Waiters {
         self.shared.lock().entry(id).or_default().push((number, tell));
         self.shared.registered.notify_one();
         Waiting { shared: self.shared.clone(), id, number, done }
+    }
+}
+
+impl Waiters {
+    /// Whether a task of this process that was sent no sooner than this is known not to be final. Only for
+    /// an id that is registered: what ends from now on is told to its waiter.
+    pub(super) fn heard_nothing_of(&self, id: TaskId, sent_at: Instant) -> bool {
+        self.shared.heard.nothing_of(id, sent_at)
     }
 }
 
@@ -136,7 +147,7 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
     loop {
         let Some(strong) = shared.upgrade() else { return };
         let (ids, final_ones) = match sleep_or_hear(&strong, listener.as_mut(), last_poll + pause).await {
-            Heard::Registered => {
+            Event::Registered => {
                 // Whoever registered reads for itself; polls come closer for a while where nobody rings.
                 pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };
                 if Arc::strong_count(&strong) == 1 {
@@ -144,9 +155,15 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
                 }
                 continue;
             }
-            Heard::Wake(Wake::Done(ids)) => (strong.waited_for(ids), true),
-            Heard::Wake(_) => (strong.ids(), false),
-            Heard::Poll => {
+            Event::Wake(Wake::Done(ids)) => {
+                strong.heard.of(&ids);
+                (strong.waited_for(ids), true)
+            }
+            Event::Wake(_) => {
+                strong.heard.listening();
+                (strong.ids(), false)
+            }
+            Event::Poll => {
                 last_poll = Instant::now();
                 pause = (pause * 2).min(POLL_MAX);
                 (strong.ids(), false)
@@ -170,13 +187,13 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
     }
 }
 
-enum Heard {
+enum Event {
     Registered,
     Wake(Wake),
     Poll,
 }
 
-async fn sleep_or_hear(shared: &Shared, listener: Option<&mut Listener>, poll_at: Instant) -> Heard {
+async fn sleep_or_hear(shared: &Shared, listener: Option<&mut Listener>, poll_at: Instant) -> Event {
     let nobody = shared.lock().is_empty();
     let poll = async {
         match nobody {
@@ -192,8 +209,8 @@ async fn sleep_or_hear(shared: &Shared, listener: Option<&mut Listener>, poll_at
     };
     tokio::select! {
         biased;
-        wake = wake => Heard::Wake(wake),
-        () = shared.registered.notified() => Heard::Registered,
-        () = poll => Heard::Poll,
+        wake = wake => Event::Wake(wake),
+        () = shared.registered.notified() => Event::Registered,
+        () = poll => Event::Poll,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A notifying commit holds a lock on every other commit of the database until it is on disk, so nobody
 //! rings inside a transaction that carries data: a [`Doorbell`] rings after the commit, in a transaction
-//! of its own that waits for no disk. It rings at once, then gathers what comes within the next
-//! milliseconds into one more ring.
+//! of its own that waits for no disk. It rings at once; what comes while it rings, or faster than once a
+//! millisecond for long, is gathered into one more ring.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::task::{Session, TaskId};
 
@@ -31,8 +32,10 @@ pub mod channel {
 /// PostgreSQL refuses payloads of 8,000 bytes; an id takes 22.
 const IDS_MAX: usize = 360;
 const LANES_MAX: usize = 600;
-/// While a ring is under way, and for this long after it, further ones are gathered.
+/// While a ring is under way, further ones are gathered. In the long run there is one in this time; so many
+/// more may come at once, so that whoever asks one thing after the other never waits for the next one.
 const GATHER: Duration = Duration::from_millis(1);
+const AT_ONCE: u32 = 16;
 
 /// A hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +99,7 @@ impl Doorbell {
 async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<Ring>) {
     let mut open = None;
     let mut batch = Vec::new();
+    let mut paid_until = Instant::now();
     while heard.recv_many(&mut batch, 10_000).await > 0 {
         let (mut lanes, mut done, mut sessions) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
         let mut flushes = Vec::new();
@@ -131,7 +135,8 @@ async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<
             }
         }
         drop(flushes);
-        tokio::time::sleep(GATHER).await;
+        paid_until = paid_until.max(Instant::now()) + GATHER;
+        tokio::time::sleep_until(paid_until - GATHER * AT_ONCE).await;
     }
 }
 

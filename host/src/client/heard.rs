@@ -1,0 +1,90 @@
+//! What a listening client has heard of: a sender that waits for its own task need not look for it first if
+//! it would have heard of its end.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::task::TaskId;
+
+/// Ids remembered; at full speed they last a tenth of a second, and one wait begins sooner after its send.
+const RECENT_MAX: usize = 4_096;
+
+/// The newest ids that became final, and how far back that memory reaches.
+#[derive(Debug, Default)]
+pub(super) struct Heard(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    recent: VecDeque<TaskId>,
+    /// Everything heard since then is in `recent`; `None` while nobody listens.
+    complete_since: Option<Instant>,
+}
+
+impl Heard {
+    /// Listening begins, or begins again.
+    pub(super) fn listening(&self) {
+        let mut memory = self.lock();
+        memory.recent.clear();
+        memory.complete_since = Some(Instant::now());
+    }
+
+    /// These tasks became final.
+    pub(super) fn of(&self, ids: &[TaskId]) {
+        let mut memory = self.lock();
+        let forgotten = (memory.recent.len() + ids.len()).saturating_sub(RECENT_MAX);
+        if forgotten > 0 {
+            let some = forgotten.min(memory.recent.len());
+            memory.recent.drain(..some);
+            memory.complete_since = Some(Instant::now());
+        }
+        memory.recent.extend(ids.iter().rev().take(RECENT_MAX));
+    }
+
+    /// Whether a task sent no sooner than this is known not to be final: its end would have been heard of.
+    pub(super) fn nothing_of(&self, id: TaskId, sent_at: Instant) -> bool {
+        let memory = self.lock();
+        memory.complete_since.is_some_and(|since| since < sent_at) && !memory.recent.contains(&id)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> TaskId {
+        uuid::Uuid::now_v7()
+    }
+
+    #[test]
+    fn silence_means_something_only_while_everything_was_heard() {
+        let heard = Heard::default();
+        let task = id();
+        assert!(!heard.nothing_of(task, Instant::now()), "nobody listens yet");
+        let before = Instant::now();
+        heard.listening();
+        assert!(!heard.nothing_of(task, before), "it was sent before the listening began");
+        let sent_at = Instant::now();
+        assert!(heard.nothing_of(task, sent_at));
+        heard.of(&[id(), task]);
+        assert!(!heard.nothing_of(task, sent_at), "it was heard of");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_taken_for_silence() {
+        let heard = Heard::default();
+        heard.listening();
+        let (task, sent_at) = (id(), Instant::now());
+        heard.of(&[task]);
+        heard.of(&(0..RECENT_MAX).map(|_| id()).collect::<Vec<_>>());
+        assert!(!heard.nothing_of(task, sent_at));
+        assert!(heard.nothing_of(id(), Instant::now()), "what is sent from now on is remembered");
+        heard.of(&(0..2 * RECENT_MAX).map(|_| id()).collect::<Vec<_>>());
+        assert!(heard.0.lock().expect("whole").recent.len() <= RECENT_MAX);
+    }
+}
