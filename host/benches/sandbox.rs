@@ -9,9 +9,14 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use hostler::sandbox::{Call, Limits, Sandbox, SandboxConfig, Stop};
 use hostler::task::{Outcome, TaskId};
+use hyper::{Request, Response};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
 
 mod bindings {
     wasmtime::component::bindgen!({ world: "plugin", path: "../wit", exports: { default: async } });
@@ -102,6 +107,30 @@ struct Bare {
 struct State {
     wasi: WasiCtx,
     table: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: Silent,
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// The component imports HTTP, and no attempt here uses it.
+struct Silent;
+
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+impl WasiHttpHooks for Silent {
+    fn send_request(
+        &mut self,
+        _: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
 }
 
 impl Bare {
@@ -128,12 +157,18 @@ impl Bare {
         progress::add_to_linker::<State, Own>(&mut linker, |s| s).expect("progress");
         cancellation::add_to_linker::<State, Own>(&mut linker, |s| s).expect("cancellation");
         let component = Component::from_binary(&engine, wasm).expect("compiled");
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).expect("HTTP");
         let pre = PluginPre::new(linker.instantiate_pre(&component).expect("linked")).expect("a plugin");
         Self { engine, pre }
     }
 
     async fn run(&self) {
-        let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+        let state = State {
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+            http: WasiHttpCtx::new(),
+            hooks: Silent,
+        };
         let mut store = Store::new(&self.engine, state);
         let plugin = self.pre.instantiate_async(&mut store).await.expect("instantiated");
         let result = plugin.hostler_plugin_guest().call_run(&mut store, "noop", b"{}").await;

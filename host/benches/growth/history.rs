@@ -92,7 +92,7 @@ async fn reads(stage: &Stage, ids: &[TaskId]) -> Value {
     let id = ids[ids.len() / 2];
     let mut touched = Vec::new();
     for (name, sql, many) in [
-        ("get", include_str!("../../sql/look.sql"), true),
+        ("get", include_str!("../../sql/look_final.sql"), true),
         ("info", include_str!("../../sql/info.sql"), false),
         ("attempts", include_str!("../../sql/attempts.sql"), false),
     ] {

@@ -91,5 +91,8 @@ impl Product {
         assert!(settled.iter().all(|s| matches!(s, Settled::Written { .. })), "every claim held");
     }
 
-    pub(crate) const LOOK: &str = include_str!("../../sql/look.sql");
+    pub(crate) fn look() -> String {
+        let today = chrono::Utc::now().format("%Y%m%d").to_string();
+        include_str!("../../sql/look_day.sql").replace("20000101", &today)
+    }
 }

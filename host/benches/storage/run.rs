@@ -51,7 +51,7 @@ pub(crate) async fn run(url: &str, kind: Kind, options: &Options, pinned: bool) 
         Kind::Lane => Design::Lane(Lane::set_up(&mut keeper).await),
     };
     // As in a host: a sender, a claimer and a settler, each with a connection of its own.
-    let mut sender = Watched::open(url, Role::Cold).await;
+    let mut sender = Watched::open(url, Role::Hot).await;
     let mut claimer = Watched::open(url, Role::Hot).await;
     let mut settler = Watched::open(url, Role::Hot).await;
     let mut meter = Meter::open(url).await;
@@ -196,18 +196,18 @@ async fn left_behind(keeper: &mut Watched) -> Value {
 async fn read(url: &str, kind: Kind, ids: &[TaskId], meter: &mut Meter) -> Value {
     const READS: usize = 500;
     let look = match kind {
-        Kind::Wide => Wide::LOOK,
-        Kind::Product { .. } => Product::LOOK,
-        Kind::Lane => Lane::LOOK,
+        Kind::Wide => Wide::LOOK.to_owned(),
+        Kind::Product { .. } => Product::look(),
+        Kind::Lane => Lane::LOOK.to_owned(),
     };
-    let mut reader = Watched::open(url, Role::Cold).await;
+    let mut reader = Watched::open(url, Role::Hot).await;
     let chosen: Vec<TaskId> = (0..READS).map(|n| ids[n * 7919 % ids.len()]).collect();
     let explained = format!("explain (analyze, buffers, format json) {look}");
     let query = sqlx::query_scalar(&explained).bind(vec![chosen[0]]);
     let plan: Value = query.fetch_one(&mut reader.conn).await.expect("a plan");
     let start = meter.start(&reader).await;
     for id in &chosen {
-        let query = sqlx::query(look).bind(vec![*id]);
+        let query = sqlx::query(&look).bind(vec![*id]);
         let row = query.fetch_one(&mut reader.conn).await.expect("one result");
         assert!(row.try_get::<Vec<u8>, _>("result").is_ok_and(|result| !result.is_empty()));
     }

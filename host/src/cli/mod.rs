@@ -3,7 +3,7 @@
 //! 1. [`main`] parses, sets logs and signals up, runs one command and turns its end into an exit code.
 //! 2. Each command is one file: its arguments, its help text (the doc comments) and its code.
 //! 3. What they share: [`exit`] (how a command ends), [`database`] (whose database), [`output`] (what is
-//!    printed where), [`input`], [`wait`], [`signals`], [`logs`], [`cargo`].
+//!    printed where), [`input`], [`wait`], [`signals`], [`logs`], [`cargo`], [`settings`].
 //!
 //! Other programs parse this. stdout carries what the contract promises and nothing else; words for people
 //! go to stderr. What must never happen: a command that leaves the private PostgreSQL running with nobody
@@ -21,6 +21,7 @@ mod get;
 mod hosts;
 mod info;
 mod input;
+mod inspect;
 mod logs;
 mod migrate;
 mod new;
@@ -30,6 +31,7 @@ mod rerun;
 mod run;
 mod send;
 mod serve;
+mod settings;
 mod signals;
 mod tasks;
 mod wait;
@@ -66,6 +68,9 @@ struct Settings {
     /// Where the private PostgreSQL and compiled code are kept.
     #[arg(long, global = true, env = "HOSTLER_DATA_DIR", default_value = ".hostler", value_name = "DIR")]
     data_dir: PathBuf,
+    /// What guests may use and touch: limits, a ceiling, grants. Without, hostler.toml here, if there is one.
+    #[arg(long, global = true, env = "HOSTLER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Prints JSON, errors included.
     #[arg(long, global = true)]
     json: bool,
@@ -88,6 +93,8 @@ enum Command {
     New(new::New),
     Bench(bench::Bench),
     Plugins(plugins::Plugins),
+    Inspect(inspect::Inspect),
+    Grants(inspect::Grants),
     Tasks(tasks::Tasks),
     Hosts(hosts::Hosts),
     Migrate(migrate::Migrate),
@@ -161,6 +168,8 @@ async fn run(cli: Cli) -> Result<(), Exit> {
         Command::New(new) => Box::pin(context.signals.or(new.run(&context))).await,
         Command::Bench(bench) => Box::pin(bench.run(&context)).await,
         Command::Plugins(plugins) => Box::pin(context.signals.or(plugins.run(&context))).await,
+        Command::Inspect(inspect) => Box::pin(context.signals.or(inspect.run(&context))).await,
+        Command::Grants(grants) => Box::pin(context.signals.or(grants.run(&context))).await,
         Command::Tasks(tasks) => Box::pin(tasks.run(&context)).await,
         Command::Hosts(hosts) => Box::pin(hosts.run(&context)).await,
         Command::Migrate(migrate) => Box::pin(migrate.run(&context)).await,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::sandbox::{Plugin, Problem, Sandbox, SandboxConfig};
 
 use super::exit::{Code, Exit};
-use super::{Context, output};
+use super::{Context, output, settings};
 
 /// Loads the files of a plugin directory as a host would, and shows what they are.
 #[derive(Debug, Args)]
@@ -18,6 +18,9 @@ pub(super) struct Plugins {
     /// The plugin directory.
     #[arg(long, value_name = "DIR", default_value = "plugins/dist")]
     plugins: PathBuf,
+    /// Shows the limits of each task, and who set them.
+    #[arg(long)]
+    limits: bool,
 }
 
 /// What a directory holds.
@@ -43,6 +46,9 @@ impl Plugins {
                 problems.iter().map(|p| json!({ "file": p.file, "message": p.message })).collect();
             return output::line(json!({ "plugins": plugins, "problems": problems }));
         }
+        if self.limits {
+            return limits(&plugins, &problems);
+        }
         let row = |found: &Found| {
             let tasks: Vec<&str> =
                 found.plugin.descriptor().tasks.iter().map(|task| task.name.as_str()).collect();
@@ -55,6 +61,10 @@ impl Plugins {
             ]
         };
         output::table(&["PLUGIN", "VERSION", "DIGEST", "SIZE", "TASKS"], plugins.iter().map(row).collect())?;
+        for found in &plugins {
+            let note = |note| output::line(format_args!("note: {}: {note}", found.plugin.name()));
+            found.plugin.notes().iter().try_for_each(note)?;
+        }
         for Problem { message, .. } in &problems {
             output::line(format_args!("problem: {message}"))?;
         }
@@ -68,7 +78,25 @@ impl Plugins {
 /// A sandbox for one command. It reads the cache of a host that runs here, and makes none of its own.
 pub(super) fn sandbox(context: &Context) -> Result<Arc<Sandbox>, Exit> {
     let cache_dir = Some(context.cache_dir()).filter(|dir| dir.is_dir());
-    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, ..SandboxConfig::default() })?)
+    let bounds = settings::bounds(context)?;
+    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, ..SandboxConfig::default() })?)
+}
+
+/// One row for each limit of each task.
+fn limits(plugins: &[Found], problems: &[Problem]) -> Result<(), Exit> {
+    let mut rows = Vec::new();
+    for Found { plugin, .. } in plugins {
+        for task in &plugin.descriptor().tasks {
+            rows.extend(plugin.effective_limits(&task.name).into_iter().map(|limit| {
+                let source =
+                    if limit.capped { format!("{}, capped", limit.source) } else { limit.source.to_string() };
+                let task = format!("{}.{}", plugin.name(), task.name);
+                vec![task, limit.name.to_owned(), limit.value.to_string(), source]
+            }));
+        }
+    }
+    output::table(&["TASK", "LIMIT", "VALUE", "FROM"], rows)?;
+    problems.iter().try_for_each(|problem| output::line(format_args!("problem: {}", problem.message)))
 }
 
 /// Loads every file; of two with one name the first keeps it.
@@ -104,8 +132,23 @@ pub(super) async fn look(sandbox: &Sandbox, dir: &Path) -> Result<Directory, Exi
     Ok(Directory { plugins, problems })
 }
 
-/// Loads one file; the error names it.
+/// Loads one file with the grants beside it; the error names it.
 pub(super) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, u64), Exit> {
+    let beside = path.with_extension("toml");
+    let grants = match std::fs::read_to_string(&beside) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Exit::refused(format!("{}: {error}", beside.display()))),
+    };
+    load_with(sandbox, path, grants.as_deref()).await
+}
+
+/// Loads one file, whatever is granted to it; the error names it.
+pub(super) async fn load_alone(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, u64), Exit> {
+    load_with(sandbox, path, None).await
+}
+
+async fn load_with(sandbox: &Sandbox, path: &Path, grants: Option<&str>) -> Result<(Plugin, u64), Exit> {
     let refused = |what: String| Exit::Said(Code::Refused, format!("{}: {what}", path.display()));
     let is_file = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?.is_file();
     if !is_file {
@@ -114,7 +157,7 @@ pub(super) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, u64)
     let bytes = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let size = bytes.len() as u64;
-    match sandbox.load(&stem, bytes).await {
+    match sandbox.load_granted(&stem, bytes, grants).await {
         Ok(plugin) => Ok((plugin, size)),
         Err(error) if error.fault.is_transient() => {
             Err(Exit::infrastructure(format!("{}: {}", path.display(), error.fault)))
@@ -136,11 +179,20 @@ fn to_json(found: &Found) -> Value {
                 "args_schema": task.args_schema,
                 "result_schema": task.result_schema,
                 "policy": task.policy,
+                "limits": limits_json(plugin, &task.name),
             })
         })
         .collect();
     json!({
         "name": plugin.name(), "version": plugin.version(), "digest": plugin.digest(),
-        "file": found.file, "bytes": found.bytes, "imports": plugin.imports(), "tasks": tasks,
+        "file": found.file, "bytes": found.bytes, "imports": plugin.imports(), "notes": plugin.notes(), "tasks": tasks,
     })
+}
+
+fn limits_json(plugin: &Plugin, task: &str) -> Value {
+    let one = |limit: crate::sandbox::Effective| {
+        let told = json!({ "value": limit.value, "from": limit.source.to_string(), "capped": limit.capped });
+        (limit.name.to_owned(), told)
+    };
+    Value::Object(plugin.effective_limits(task).into_iter().map(one).collect())
 }

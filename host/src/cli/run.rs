@@ -40,7 +40,7 @@ impl Run {
             attempt: 1,
             retries: 0,
             previous_error: None,
-            limits: sandbox.limits(&task.policy),
+            limits: plugin.limits(&task.name),
             stop: Stop::new(),
             host_calls: None,
         };

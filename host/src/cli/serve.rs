@@ -11,7 +11,7 @@ use crate::task::QueueName;
 
 use super::database::{Database, Need};
 use super::exit::Exit;
-use super::{Context, input, output};
+use super::{Context, input, output, settings};
 
 /// Runs a host: loads the plugins of a directory, watches it, and runs tasks until SIGTERM or SIGINT.
 ///
@@ -76,6 +76,7 @@ impl Serve {
         if let Some(slots) = self.slots {
             config.slots = usize::try_from(slots).unwrap_or(config.slots);
         }
+        config.bounds = settings::bounds(context)?;
         config.queues.clone_from(&self.queues);
         config.lease = self.lease;
         config.listen = !self.no_listen;

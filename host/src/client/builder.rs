@@ -48,7 +48,7 @@ impl ClientBuilder {
     }
 
     /// How many connections the client may use at once for plain sends and waits, and as many again for sends
-    /// with a key or in bulk and for reading stories; 10 unless set. They are opened when they are needed.
+    /// with a key and for reading stories; 10 unless set. They are opened when they are needed.
     /// Listening and waking take one each on top.
     pub fn connections_max(mut self, connections: u32) -> Self {
         self.settings.connections_max = connections.max(1);

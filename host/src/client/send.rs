@@ -168,7 +168,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let catalogue = &self.client.inner.catalogue;
         let entry = catalogue.task(&command.name, self.unpublished).await?;
         // From here on with this one connection: a second one may not be there.
-        let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
+        let mut tx = store.sends().begin().await.map_err(|e| failed(e.into()))?;
         let began = Instant::now();
         let head = head(command.name.as_str(), &command.options);
         let mut handles = Vec::new();

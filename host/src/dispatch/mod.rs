@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
+use crate::sandbox::{Bounds, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
 use crate::store::{Connect, Doorbell, StoreError};
 use crate::task::Session;
 
@@ -57,6 +57,8 @@ pub struct HostConfig {
     pub listen: bool,
     /// Threads that run wasm; `None` is one for each core.
     pub wasm_threads: Option<usize>,
+    /// What its guests may use and touch.
+    pub bounds: Bounds,
     /// Where compiled code is kept.
     pub cache_dir: Option<PathBuf>,
     /// Answers every task with null and runs no guest: benches measure dispatch alone with it.
@@ -78,6 +80,7 @@ impl HostConfig {
             retention_days: 30,
             listen: true,
             wasm_threads: None,
+            bounds: Bounds::default(),
             cache_dir: None,
             without_sandbox: false,
         }
@@ -145,8 +148,8 @@ impl Host {
         let sandbox = Sandbox::start(SandboxConfig {
             slots: config.slots,
             threads,
+            bounds: config.bounds.clone(),
             cache_dir: config.cache_dir.clone(),
-            ..SandboxConfig::default()
         })?;
         let registry = Registry::open(sandbox.clone(), config.plugins.clone()).await?;
         let shared = Arc::new(Shared {

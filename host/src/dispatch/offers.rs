@@ -56,7 +56,7 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                     plugin: plugin.clone(),
                     number: published.plugin,
                     retry: task.policy.retry(),
-                    limits: shift.sandbox().limits(&task.policy),
+                    limits: plugin.limits(&task.name),
                     reports_progress: plugin.imports().iter().any(|i| i.contains("/progress@")),
                     name,
                 }),

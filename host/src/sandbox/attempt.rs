@@ -11,10 +11,11 @@ use wasmtime::{Engine, Store};
 
 use super::bindings::{Failure, GuestPre};
 use super::error::{SandboxError, panic_text};
+use super::grants::Powers;
 use super::guest::{self, Facts, Guest};
 use super::meter::Meter;
 use super::stop::{Stop, Wish, after};
-use super::{Limits, result};
+use super::{Limits, Plugin, result};
 use crate::task::{Contract, GuestFailure, GuestRetry, Outcome, Report, TaskId, Used};
 
 /// What a guest may ask of the host beside its sandbox. Called from the guest's thread: quick, and never waiting.
@@ -69,7 +70,7 @@ enum Ended {
 }
 
 /// Runs one attempt. Dropping the future kills the guest, in a host call too.
-pub(super) async fn run(engine: &Engine, pre: &GuestPre<Guest>, call: Call) -> Result<Report, SandboxError> {
+pub(super) async fn run(engine: &Engine, plugin: &Plugin, call: Call) -> Result<Report, SandboxError> {
     if call.args.len() as u64 > call.limits.args_bytes_max {
         return Ok(refused(&call));
     }
@@ -83,7 +84,8 @@ pub(super) async fn run(engine: &Engine, pre: &GuestPre<Guest>, call: Call) -> R
         stop: call.stop,
         host_calls: call.host_calls,
     };
-    enter(engine, pre, facts, &call.limits, Entry::Run { task: &call.task, args: &call.args }).await
+    let entry = Entry::Run { task: &call.task, args: &call.args };
+    enter(engine, plugin.pre(), plugin.powers(), facts, &call.limits, entry).await
 }
 
 /// Makes a fresh store, calls the export in it and tells what came of it.
@@ -93,6 +95,7 @@ pub(super) async fn run(engine: &Engine, pre: &GuestPre<Guest>, call: Call) -> R
 pub(super) async fn enter(
     engine: &Engine,
     pre: &GuestPre<Guest>,
+    powers: Option<&Powers>,
     facts: Facts,
     limits: &Limits,
     entry: Entry<'_>,
@@ -100,7 +103,7 @@ pub(super) async fn enter(
     let began = Instant::now();
     let (deadline, stop) = (facts.deadline, facts.stop.clone());
     let meter = Arc::new(Meter::default());
-    let mut store = guest::store(engine, facts, limits, &meter);
+    let mut store = guest::store(engine, facts, limits, &meter, powers)?;
 
     // A panic in a host function passes through the guest and ends here, not in the runtime's worker. Nothing
     // that it may have left half-done is used again: the store is only asked for counts, then dropped.
@@ -118,6 +121,13 @@ pub(super) async fn enter(
         Ended::OutOfTime => Outcome::OutOfTime(limits.timeout_ms),
         Ended::Cancelled => Outcome::Cancelled,
         Ended::Interrupted(reason) => Outcome::Interrupted(reason),
+    };
+    let outcome = match (outcome, guest.denied()) {
+        // A guest may well do without. If it fails, the refusal is what its operator has to know.
+        (Outcome::Failed(_) | Outcome::Trapped(_) | Outcome::BadResult(_), Some(denied)) => {
+            Outcome::Denied(denied)
+        }
+        (other, _) => other,
     };
     let outcome = match outcome {
         returned @ (Outcome::Returned(_) | Outcome::Failed(_) | Outcome::Interrupted(_)) => returned,

@@ -90,6 +90,22 @@ pub enum Fault {
     /// It imports what this host does not give: one entry for each grant, naming the interfaces.
     #[error("needs what no plugin gets by itself: {}", .0.join("; "))]
     MissingImports(Vec<String>),
+    /// The grants beside it cannot be read.
+    #[error("its grants in {file}: {what}")]
+    Grants {
+        /// The file of grants.
+        file: String,
+        /// What is wrong, with the key.
+        what: String,
+    },
+    /// A directory or a secret that it is granted is not there; it is tried again.
+    #[error("its grants in {file}: {what}")]
+    NotThere {
+        /// The file of grants.
+        file: String,
+        /// What is missing.
+        what: String,
+    },
     /// `describe` did not return.
     #[error("does not describe itself: {0}")]
     Describe(String),
@@ -115,7 +131,7 @@ impl Fault {
     /// Whether the same file may load at the next try.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Host(_) | Self::Unreadable(_))
+        matches!(self, Self::Host(_) | Self::Unreadable(_) | Self::NotThere { .. })
     }
 }
 

@@ -9,9 +9,13 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::random::WasiRandom;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, p2};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::bindings::{attempt, cancellation, log, progress};
+use super::error::SandboxError;
+use super::grants::Powers;
+use super::http::Requests;
 use super::journal::{Journal, Pipe, Stream};
 use super::limiter::Limiter;
 use super::meter::{CpuExceeded, Meter};
@@ -49,6 +53,9 @@ const LINKED: &[&str] = &[
     "wasi:random/random@0.2",
 ];
 
+/// What a grant of HTTP links in addition.
+const HTTP: &[&str] = &["wasi:http/outgoing-handler@0.2", "wasi:http/types@0.2"];
+
 /// One attempt as its guest sees it: the data of a store.
 pub(super) struct Guest {
     pub(super) limiter: Limiter,
@@ -56,6 +63,15 @@ pub(super) struct Guest {
     facts: Facts,
     wasi: WasiCtx,
     table: ResourceTable,
+    /// Made for plugins that have a grant.
+    http: Option<Box<Requests>>,
+}
+
+impl Guest {
+    /// The first thing it asked for that its grants refuse.
+    pub(super) fn denied(&self) -> Option<String> {
+        self.http.as_ref()?.denied()
+    }
 }
 
 /// What a guest may ask about its attempt.
@@ -70,20 +86,40 @@ pub(super) struct Facts {
     pub(super) host_calls: Option<Arc<dyn HostCalls>>,
 }
 
-/// A fresh store for one attempt, with every limit set.
-pub(super) fn store(engine: &Engine, facts: Facts, limits: &Limits, meter: &Arc<Meter>) -> Store<Guest> {
-    let journal = Journal::new(facts.id, facts.attempt, limits.log_bytes_max);
+/// A fresh store for one attempt, with every limit set and with what the plugin is granted, if anything.
+///
+/// # Errors
+/// [`SandboxError::Setup`]: a granted directory cannot be opened any more.
+pub(super) fn store(
+    engine: &Engine,
+    facts: Facts,
+    limits: &Limits,
+    meter: &Arc<Meter>,
+    powers: Option<&Powers>,
+) -> Result<Store<Guest>, SandboxError> {
+    let journal = Journal::new(facts.id, facts.attempt, limits.log_bytes_max, limits.log_lines_max);
     let pipe = |stream| Pipe { stream, journal: journal.clone() };
-    let wasi = WasiCtx::builder()
-        .stdout(pipe(Stream::Stdout))
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(pipe(Stream::Stdout))
         .stderr(pipe(Stream::Stderr))
         .max_random_size(1 << 20)
         .allow_tcp(false)
-        .allow_udp(false)
-        .build();
+        .allow_udp(false);
+    let mut http = None;
+    if let Some(powers) = powers {
+        wasi.envs(&powers.env);
+        for directory in &powers.directories {
+            let perms = if directory.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            wasi.preopened_dir(&directory.host, &directory.guest, perms).map_err(|error| {
+                SandboxError::Setup(format!("the granted directory {}: {error}", directory.host.display()))
+            })?;
+        }
+        http = Some(Box::new(Requests::new(powers.http.clone(), limits)));
+    }
     let mut table = ResourceTable::new();
-    table.set_max_capacity(4096);
-    let mut store = Store::new(engine, Guest { limiter: Limiter::new(limits), journal, facts, wasi, table });
+    table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
+    let guest = Guest { limiter: Limiter::new(limits), journal, facts, wasi: wasi.build(), table, http };
+    let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(super::result::hostcall_fuel(limits));
 
@@ -97,7 +133,7 @@ pub(super) fn store(engine: &Engine, facts: Facts, limits: &Limits, meter: &Arc<
     });
     // Before instantiation, which runs the guest's start functions: an unset deadline traps at once.
     store.set_epoch_deadline(1);
-    store
+    Ok(store)
 }
 
 /// Links all of [`LINKED`] and nothing else; made once.
@@ -127,17 +163,30 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-/// Whether a plugin may import this interface without a grant.
-pub(super) fn is_linked(import: &str) -> bool {
+/// Links what a grant of HTTP adds.
+pub(super) fn link_http(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+}
+
+/// Whether a plugin may import this interface without a grant, or with one of HTTP.
+pub(super) fn is_linked(import: &str, http: bool) -> bool {
     let covers = |linked: &&str| {
         import.strip_prefix(*linked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    LINKED.iter().any(covers)
+    LINKED.iter().any(covers) || http && HTTP.iter().any(covers)
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        // `describe` runs with the plugin's linker and without its grants: whatever it asks for is refused.
+        let requests = self.http.get_or_insert_with(|| Box::new(Requests::new(None, &Limits::DEFAULT)));
+        WasiHttpCtxView { hooks: &mut requests.hooks, table: &mut self.table, ctx: &mut requests.ctx }
     }
 }
 
@@ -199,8 +248,9 @@ mod tests {
     #[test]
     fn only_what_is_linked_is_said_to_be() {
         for yes in ["wasi:io/poll@0.2.6", "wasi:io/poll@0.2", "hostler:plugin/log@0.1.0"] {
-            assert!(is_linked(yes), "{yes}");
+            assert!(is_linked(yes, false), "{yes}");
         }
+        assert!(is_linked("wasi:http/types@0.2.0", true));
         for no in [
             "wasi:io/poll@0.3.0",
             "wasi:io/poll@0.20.0",
@@ -208,7 +258,7 @@ mod tests {
             "wasi:http/types@0.2.0",
             "log",
         ] {
-            assert!(!is_linked(no), "{no}");
+            assert!(!is_linked(no, false), "{no}");
         }
     }
 }

@@ -38,6 +38,7 @@ struct Inner {
     id: TaskId,
     attempt: u32,
     bytes_left: u64,
+    lines_left: u64,
     bytes_dropped: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -46,11 +47,12 @@ struct Inner {
 }
 
 impl Journal {
-    pub(super) fn new(id: TaskId, attempt: u32, bytes_max: u64) -> Self {
+    pub(super) fn new(id: TaskId, attempt: u32, bytes_max: u64, lines_max: u64) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             id,
             attempt,
             bytes_left: bytes_max,
+            lines_left: lines_max,
             bytes_dropped: 0,
             stdout: Vec::new(),
             stderr: Vec::new(),
@@ -112,7 +114,7 @@ impl Inner {
     fn line(&mut self, stream: Stream, bytes: &[u8]) {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         let size = bytes.len() as u64 + 1;
-        let affordable = size <= self.bytes_left;
+        let affordable = size <= self.bytes_left && self.lines_left > 0;
         if !affordable {
             // What comes after is dropped too, however short: a log with holes misleads.
             self.bytes_left = 0;
@@ -128,6 +130,7 @@ impl Inner {
         }
         if affordable {
             self.bytes_left -= size;
+            self.lines_left -= 1;
             self.all_tail.push(&text);
             self.tell(stream, &text);
         }
@@ -253,7 +256,14 @@ mod tests {
     use super::*;
 
     fn journal(bytes_max: u64) -> Journal {
-        Journal::new(TaskId::nil(), 1, bytes_max)
+        Journal::new(TaskId::nil(), 1, bytes_max, u64::MAX)
+    }
+
+    #[test]
+    fn lines_are_counted_too() {
+        let journal = Journal::new(TaskId::nil(), 1, u64::MAX, 2);
+        journal.write(Stream::Stdout, b"1\n2\n3\n4\n");
+        assert_eq!(journal.finish().0, "1\n2\n[hostler: 4 more bytes of output were dropped]\n");
     }
 
     #[test]

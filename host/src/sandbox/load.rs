@@ -16,9 +16,13 @@ use super::attempt::{Entry, enter};
 use super::bindings::{GUEST, GuestPre};
 use super::cache::Cache;
 use super::error::{Fault, PluginError, SandboxError, one_line, panic_text};
+use super::grants::Powers;
+use super::guest::link_http;
 use super::guest::{Facts, Guest, is_linked};
+use super::limits::Layers;
+use super::plugin::{Granted, Surface};
 use super::stop::after;
-use super::{Limits, Plugin, Sandbox, Stop};
+use super::{GrantsFile, Limits, Plugin, Sandbox, Stop};
 use crate::task::{Descriptor, Outcome, TaskId};
 
 /// The largest component, in bytes.
@@ -34,6 +38,7 @@ const DESCRIBE: Limits = Limits {
     args_bytes_max: 0,
     result_bytes_max: 4 << 20,
     log_bytes_max: 16 << 10,
+    ..Limits::DEFAULT
 };
 
 impl Sandbox {
@@ -45,23 +50,53 @@ impl Sandbox {
     /// # Errors
     /// [`PluginError`] says what to do about the file.
     pub async fn load(&self, stem: &str, bytes: Vec<u8>) -> Result<Plugin, PluginError> {
-        self.load_inner(stem, bytes)
+        self.load_granted(stem, bytes, None).await
+    }
+
+    /// The same, with the text of `<stem>.toml` where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; and what is wrong with the grants, or not there.
+    pub async fn load_granted(
+        &self,
+        stem: &str,
+        bytes: Vec<u8>,
+        grants: Option<&str>,
+    ) -> Result<Plugin, PluginError> {
+        self.load_inner(stem, bytes, grants)
             .await
             .map_err(|fault| PluginError { file: format!("{stem}.wasm"), fault })
     }
 
-    async fn load_inner(&self, stem: &str, bytes: Vec<u8>) -> Result<Plugin, Fault> {
+    async fn load_inner(&self, stem: &str, bytes: Vec<u8>, grants: Option<&str>) -> Result<Plugin, Fault> {
         check_shape(&bytes)?;
+        let file = format!("{stem}.toml");
+        let wrong = |what| Fault::Grants { file: file.clone(), what };
+        let granted = grants.map(GrantsFile::parse).transpose().map_err(wrong)?;
+        let asked = granted.clone().unwrap_or_default();
+        let (powers, mut notes) = match granted {
+            None => (None, Vec::new()),
+            Some(grants) => {
+                let lacking = |what| Fault::NotThere { file: file.clone(), what };
+                let ceiling = self.bounds.grants.clone();
+                // Directories and secrets are looked up, which may wait for a disk.
+                let resolved =
+                    self.handle().spawn_blocking(move || Powers::resolve(&grants, ceiling.as_ref())).await;
+                let closing = |_| Fault::Host("the sandbox is closing".to_owned());
+                let (powers, notes) = resolved.map_err(closing)?.map_err(lacking)?;
+                (Some(powers), notes)
+            }
+        };
         let permit = Arc::clone(&self.compiling).acquire_owned().await;
         let permit = permit.map_err(|_| Fault::Host("the sandbox is closing".to_owned()))?;
         let shop = Workshop {
             engine: self.engine.clone(),
             linker: Arc::clone(&self.linker),
             cache: self.cache.clone(),
-            stem: stem.to_owned(),
+            http: powers.as_ref().is_some_and(|powers| powers.http.is_some()),
         };
         let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
-        let Built { digest, imports, pre } = match built {
+        let Built { digest, surface, denied, pre } = match built {
             Ok(built) => built?,
             Err(join) if join.is_panic() => {
                 return Err(Fault::CompilerPanicked(panic_text(&*join.into_panic())));
@@ -73,12 +108,28 @@ impl Sandbox {
         if descriptor.name != expected {
             return Err(Fault::OtherName { declared: descriptor.name, expected });
         }
-        Ok(Plugin::new(pre, digest, descriptor, imports))
+        if let Some(unknown) =
+            asked.tasks.keys().find(|name| descriptor.tasks.iter().all(|t| t.name != **name))
+        {
+            let what = format!("[tasks.{unknown}]: the plugin has no task of that name");
+            return Err(Fault::Grants { file, what });
+        }
+        notes.extend(denied.into_iter().map(|denied| format!("{denied}, in {file}")));
+        for note in &notes {
+            tracing::warn!(plugin = stem, "{note}");
+        }
+        let layers = Layers {
+            host: self.bounds.limits,
+            ceiling: self.bounds.ceiling,
+            plugin: asked.limits,
+            tasks: asked.tasks,
+        };
+        Ok(Plugin::new(pre, digest, descriptor, surface, Granted { powers, layers, notes }))
     }
 
     async fn describe(&self, pre: &GuestPre<Guest>) -> Result<Descriptor, Fault> {
         let (engine, pre) = (self.engine.clone(), pre.clone());
-        let limits = DESCRIBE.within(&self.ceiling);
+        let limits = DESCRIBE.within(&self.bounds.ceiling);
         let run = self.spawn(async move {
             let facts = Facts {
                 id: TaskId::nil(),
@@ -89,7 +140,7 @@ impl Sandbox {
                 stop: Stop::new(),
                 host_calls: None,
             };
-            enter(&engine, &pre, facts, &limits, Entry::Describe).await
+            enter(&engine, &pre, None, facts, &limits, Entry::Describe).await
         });
         let report = match run.await {
             Ok(Ok(report)) => report,
@@ -116,13 +167,15 @@ struct Workshop {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Arc<Cache>>,
-    /// For messages.
-    stem: String,
+    /// Whether HTTP is granted.
+    http: bool,
 }
 
 struct Built {
     digest: String,
-    imports: Vec<String>,
+    surface: Surface,
+    /// What it imports and is not granted.
+    denied: Vec<String>,
     pre: GuestPre<Guest>,
 }
 
@@ -146,29 +199,29 @@ impl Workshop {
                 other.map_or(Fault::NoGuest, |found| Fault::OtherContract { found: found.to_owned() })
             );
         }
-        let unlinked = || imports.iter().filter(|import| !is_linked(import));
+        let unlinked = || imports.iter().filter(|import| !is_linked(import, self.http));
         let unknown = by_reason(unlinked().filter(|import| power(import).is_none()), stranger);
         if !unknown.is_empty() {
             return Err(Fault::MissingImports(unknown));
         }
         let denied = by_reason(unlinked(), |import| power(import).unwrap_or_default());
-        let pre = if denied.is_empty() {
+        let pre = if denied.is_empty() && !self.http {
             self.linker.instantiate_pre(&component)
         } else {
-            let denied = denied.join("; ");
-            tracing::warn!(
-                plugin = self.stem,
-                denied,
-                "a plugin imports what it is not granted; using it fails"
-            );
             // A copy for this plugin alone: others may get what this one does not.
             let mut linker = Linker::clone(&self.linker);
-            deny(&mut linker, &self.engine, &ty).map_err(invalid)?;
+            if self.http {
+                link_http(&mut linker).map_err(invalid)?;
+            }
+            deny(&mut linker, &self.engine, &ty, self.http).map_err(invalid)?;
             linker.instantiate_pre(&component)
         };
         let pre = pre.map_err(|error| Fault::MissingImports(vec![one_line(&error)]))?;
         let pre = GuestPre::new(pre).map_err(|error| Fault::OtherTypes(one_line(&error)))?;
-        Ok(Built { digest, imports, pre })
+        let exports = ty.exports(&self.engine).map(|(name, _)| name.to_owned()).collect();
+        let memory_bytes = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
+        let surface = Surface { imports, exports, memory_bytes };
+        Ok(Built { digest, surface, denied, pre })
     }
 }
 
@@ -178,8 +231,13 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 }
 
 /// Stands in for every interface that is not linked: using it ends the attempt.
-fn deny(linker: &mut Linker<Guest>, engine: &Engine, ty: &types::Component) -> wasmtime::Result<()> {
-    for (name, import) in ty.imports(engine).filter(|(name, _)| !is_linked(name)) {
+fn deny(
+    linker: &mut Linker<Guest>,
+    engine: &Engine,
+    ty: &types::Component,
+    http: bool,
+) -> wasmtime::Result<()> {
+    for (name, import) in ty.imports(engine).filter(|(name, _)| !is_linked(name, http)) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
         let mut stand_in = linker.instance(name)?;
         for (export, item) in interface.exports(engine) {
@@ -217,10 +275,10 @@ pub(super) struct NotGranted(String);
 /// What a plugin asks for with a known interface that no plugin gets by itself; using it is denied.
 fn power(import: &str) -> Option<&'static str> {
     match import.split(['/', '@']).next().unwrap_or_default() {
-        "wasi:http" => Some("outbound HTTP, which this version grants to none"),
-        "wasi:sockets" => Some("raw sockets, which are granted to none"),
+        "wasi:http" => Some("outbound HTTP is not granted; add [[http]] with origin = \"https://…\""),
+        "wasi:sockets" => Some("raw sockets are granted to none, and no line changes that"),
         "wasi:keyvalue" | "wasi:config" | "wasi:blobstore" => {
-            Some("a store, which this version grants to none")
+            Some("a store is granted to none, and no line changes that")
         }
         _ => None,
     }

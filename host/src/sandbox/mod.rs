@@ -10,7 +10,9 @@ mod bindings;
 mod cache;
 mod engine;
 mod error;
+mod grants;
 mod guest;
+mod http;
 mod journal;
 mod limiter;
 mod limits;
@@ -30,12 +32,13 @@ use tokio::task::JoinHandle;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::task::{Policy, Report};
+use crate::task::Report;
 
 use attempt::Phase;
 pub use attempt::{Call, HostCalls};
 pub use error::{Fault, PluginError, SandboxError};
-pub use limits::Limits;
+pub use grants::{Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, Origin, SecretRule};
+pub use limits::{Effective, Limits, SomeLimits, Source};
 pub use plugin::Plugin;
 pub use registry::{Loaded, Problem, Registry};
 pub use stop::Stop;
@@ -45,10 +48,8 @@ pub use stop::Stop;
 pub struct SandboxConfig {
     /// How many attempts run at once; the pool is made for so many.
     pub slots: usize,
-    /// What a task gets that asks for nothing.
-    pub limits: Limits,
-    /// What no task gets more of.
-    pub ceiling: Limits,
+    /// What its guests may use and touch.
+    pub bounds: Bounds,
     /// Threads that run wasm.
     pub threads: usize,
     /// Where compiled code is kept; nowhere if `None`. Only the host's user may have access.
@@ -58,13 +59,7 @@ pub struct SandboxConfig {
 impl Default for SandboxConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        Self {
-            slots: 4 * threads,
-            limits: Limits::default(),
-            ceiling: Limits::CEILING,
-            threads,
-            cache_dir: None,
-        }
+        Self { slots: 4 * threads, bounds: Bounds::default(), threads, cache_dir: None }
     }
 }
 
@@ -72,8 +67,7 @@ impl Default for SandboxConfig {
 pub struct Sandbox {
     engine: Engine,
     linker: Arc<Linker<guest::Guest>>,
-    limits: Limits,
-    ceiling: Limits,
+    bounds: Bounds,
     cache: Option<Arc<cache::Cache>>,
     compiling: Arc<Semaphore>,
     // Taken by `drop` alone.
@@ -89,8 +83,8 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError::Setup`] or [`SandboxError::Threads`].
     pub fn start(config: SandboxConfig) -> Result<Arc<Self>, SandboxError> {
-        let limits = config.limits.within(&config.ceiling);
-        let engine = engine::build(config.slots, &config.ceiling, limits.stack_bytes_max)?;
+        let Bounds { limits, ceiling, .. } = &config.bounds;
+        let engine = engine::build(config.slots, ceiling, limits.within(ceiling).stack_bytes_max)?;
         let linker = guest::linker(&engine).map_err(|error| SandboxError::Setup(error::one_line(&error)))?;
         let cache = config.cache_dir.and_then(|dir| match cache::Cache::open(&dir) {
             Ok(cache) => Some(Arc::new(cache)),
@@ -109,18 +103,11 @@ impl Sandbox {
         Ok(Arc::new(Self {
             engine,
             linker: Arc::new(linker),
-            limits,
-            ceiling: config.ceiling,
+            bounds: config.bounds,
             cache,
             compiling: Arc::new(Semaphore::new(1)),
             runtime: Some(runtime),
         }))
-    }
-
-    /// The limits of a task with this policy, on this host.
-    #[must_use]
-    pub fn limits(&self, policy: &Policy) -> Limits {
-        self.limits.for_task(policy, &self.ceiling)
     }
 
     /// Runs a future on the threads for wasm.
@@ -141,7 +128,7 @@ impl Sandbox {
     /// Only where the host is at fault: [`SandboxError::Full`] if more attempts run than there are slots,
     /// [`SandboxError::Setup`] if the system gives no memory, [`SandboxError::Panicked`]. Give the attempt back.
     pub async fn run(&self, plugin: &Plugin, call: Call) -> Result<Report, SandboxError> {
-        attempt::run(&self.engine, plugin.pre(), call).await
+        attempt::run(&self.engine, plugin, call).await
     }
 
     fn handle(&self) -> &Handle {

@@ -67,10 +67,16 @@ impl Store {
         Ok(Self { pool: pool(connect, connections_max).await?, hot })
     }
 
-    /// The pool.
+    /// For transactions of keyed and repeated sends, and for reading stories.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// For plain sends, one or many.
+    #[must_use]
+    pub fn sends(&self) -> &PgPool {
+        &self.hot
     }
 }
 

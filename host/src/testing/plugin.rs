@@ -39,17 +39,23 @@ pub enum LoadError {
 }
 
 impl Plugin {
-    /// Loads `NAME.wasm` as a host does. Blocks for as long as compiling takes; any thread may call it.
+    /// Loads `NAME.wasm` as a host does, with the grants in `NAME.toml` beside it. Blocks for as long as compiling takes; any thread may call it.
     ///
     /// # Errors
     /// [`LoadError`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
+        let beside = path.with_extension("toml");
+        let grants = match std::fs::read_to_string(&beside) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            read => Some(read.map_err(|error| LoadError::Read { path: beside, error })?),
+        };
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let sandbox = Sandbox::start(SandboxConfig { slots: 2, threads: 1, ..SandboxConfig::default() })?;
         let loading = sandbox.clone();
-        let plugin = wait(&sandbox, async move { loading.load(&stem, bytes).await })?;
+        let plugin =
+            wait(&sandbox, async move { loading.load_granted(&stem, bytes, grants.as_deref()).await })?;
         Ok(Self { sandbox, plugin: Arc::new(plugin) })
     }
 
@@ -77,7 +83,7 @@ impl Plugin {
             attempt: claim.attempt,
             retries: 0,
             previous_error: None,
-            limits: self.sandbox.limits(&found.policy),
+            limits: self.plugin.limits(&found.name),
             stop: Stop::new(),
             host_calls: None,
         };

@@ -1,5 +1,7 @@
 //! The real program, as people and other programs use it: exit codes and the shapes on stdout.
 
+mod guests;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -55,7 +57,7 @@ impl Said {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hostler"));
-    for name in ["DATABASE_URL", "HOSTLER_DATA_DIR", "RUST_LOG"] {
+    for name in ["DATABASE_URL", "HOSTLER_CONFIG", "HOSTLER_DATA_DIR", "RUST_LOG"] {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::null());

@@ -14,6 +14,7 @@ mod rerun;
 mod resend;
 mod send;
 mod sql;
+mod thrift;
 mod wire;
 
 use hostler::dispatch::Host;

@@ -2,6 +2,9 @@
 
 mod directory;
 mod files;
+mod grants;
+mod hostile;
+mod outside;
 
 use std::fs;
 use std::sync::{Arc, LazyLock};
@@ -187,6 +190,24 @@ async fn arguments_over_the_limit_never_reach_the_guest() {
     let Outcome::Failed(failure) = report.outcome else { panic!("{report:?}") };
     assert_eq!((failure.code.as_str(), failure.retry), ("ARGUMENT_TYPE_MISMATCH", GuestRetry::Never));
     assert_eq!(report.used.cpu_ms, 0);
+}
+
+#[tokio::test]
+async fn handles_have_a_limit_and_a_million_host_calls_are_only_time() {
+    let report = misbehave(limited("hoard", r#"{"times": 100}"#, |l| l.resources_max = 50)).await;
+    assert!(trapped(&report).contains("resource"), "{report:?}");
+    let report = misbehave(call("hoard", r#"{"times": 100}"#)).await;
+    assert_eq!(report.outcome, Outcome::Returned(b"100".to_vec()));
+    let report = misbehave(call("pester", r#"{"times": 1000000}"#)).await;
+    assert_eq!(report.outcome, Outcome::Returned(b"1000000".to_vec()));
+}
+
+#[tokio::test]
+async fn a_message_to_the_host_has_a_size() {
+    let huge = limited("shout", r#"{"bytes": 6000000}"#, |l| l.result_bytes_max = MIB);
+    assert!(trapped(&misbehave(huge).await).contains("fuel"), "never copied");
+    let report = misbehave(call("shout", r#"{"bytes": 100000}"#)).await;
+    assert_eq!(report.outcome, Outcome::Returned(b"100000".to_vec()));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! seen in the server's own list of who waits for a lock.
 
 mod claims;
+mod cost;
 mod dead;
 mod durability;
 mod fence;

@@ -1,11 +1,13 @@
 //! The plugin `misbehave`: each task breaks one rule, and the sandbox tests see what becomes of it.
 //!
 //! Not for production, though nothing here can do harm: that is what the tests show. `run_away` holds what ends an
-//! attempt by force, `run_over` what is too much, `peculiar` what is merely odd.
+//! attempt by force, `run_over` what is too much, `peculiar` what is merely odd,
+//! `trespass` what reaches outside.
 
 pub mod peculiar;
 pub mod run_away;
 pub mod run_over;
+pub mod trespass;
 
 hostler_guest::plugin!(
     "misbehave",
@@ -18,6 +20,9 @@ hostler_guest::plugin!(
         run_over::allocate,
         run_over::big_result,
         run_over::flood,
+        run_over::hoard,
+        run_over::pester,
+        run_over::shout,
         peculiar::connect,
         peculiar::counter,
         peculiar::noop,
@@ -25,5 +30,9 @@ hostler_guest::plugin!(
         peculiar::sleep,
         peculiar::spin_until_cancelled,
         peculiar::step,
+        trespass::fetch,
+        trespass::read,
+        trespass::variable,
+        trespass::write,
     ]
 );

@@ -69,6 +69,40 @@ pub fn flood(args: FloodArgs) -> Result<u32, Failure> {
     Ok(args.lines)
 }
 
+/// How often.
+#[data]
+#[derive(Debug)]
+pub struct TimesArgs {
+    /// Times.
+    pub times: u64,
+}
+
+/// Asks the host something this many times, and returns the number.
+#[task]
+pub fn pester(args: TimesArgs) -> Result<u64, Failure> {
+    for _ in 0..args.times {
+        black_box(attempt::retries());
+    }
+    Ok(args.times)
+}
+
+/// Takes this many handles from the host and gives none back.
+#[task]
+pub fn hoard(args: TimesArgs) -> Result<u64, Failure> {
+    #[cfg(target_arch = "wasm32")]
+    for _ in 0..args.times {
+        std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(1));
+    }
+    Ok(args.times)
+}
+
+/// Hands the host one message of this many bytes.
+#[task]
+pub fn shout(args: BigResultArgs) -> Result<u64, Failure> {
+    log::info!("{}", "x".repeat(args.bytes));
+    Ok(args.bytes as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use hostler_guest::testing::{Attempt, with_attempt};
@@ -80,6 +114,8 @@ mod tests {
         assert_eq!(allocate(AllocateArgs { mib: 2 }), Ok(2 << 20));
         let result = big_result(BigResultArgs { bytes: 10 }).expect("it always succeeds");
         assert_eq!(result.filler, "xxxxxxxxxx");
+        assert_eq!((pester(TimesArgs { times: 2 }), hoard(TimesArgs { times: 2 })), (Ok(2), Ok(2)));
+        assert_eq!(shout(BigResultArgs { bytes: 3 }), Ok(3));
         let seen = with_attempt(Attempt::default(), || flood(FloodArgs { lines: 2 }));
         assert_eq!(seen.result, Ok(2));
         assert_eq!(seen.messages(), ["log line 1", "log line 2"]);

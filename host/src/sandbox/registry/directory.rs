@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Loaded, Problem, Shared};
 use crate::sandbox::error::{Fault, PluginError};
+use crate::sandbox::grants::GRANTS_BYTES_MAX;
 use crate::sandbox::load::{COMPONENT_BYTES_MAX, digest};
 use crate::sandbox::{Plugin, Sandbox};
 
@@ -29,9 +30,10 @@ pub(super) struct Directory {
 /// What is known of one file.
 #[derive(Default)]
 struct Entry {
-    seen: Option<Print>,
+    seen: Option<Prints>,
     /// As of when it was read last.
-    read: Option<Print>,
+    read: Option<Prints>,
+    /// Of both, the file of grants included.
     digest: Option<String>,
     /// The newest version that loaded.
     plugin: Option<Arc<Plugin>>,
@@ -44,6 +46,19 @@ struct Print {
     inode: u64,
     size: u64,
     modified: SystemTime,
+}
+
+/// A component, and the grants beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Prints {
+    component: Print,
+    grants: Option<Print>,
+}
+
+impl Prints {
+    fn are_old(&self) -> bool {
+        self.component.is_old() && self.grants.is_none_or(|grants| grants.is_old())
+    }
 }
 
 impl Print {
@@ -82,7 +97,7 @@ impl Directory {
             if entry.read == Some(print) {
                 continue;
             }
-            let finished = twice || (at_start && print.is_old());
+            let finished = twice || (at_start && print.are_old());
             if !finished {
                 settled = false;
                 continue;
@@ -100,20 +115,21 @@ impl Directory {
     }
 
     /// Reads and loads one file. Says whether that is the end of it.
-    async fn read(&mut self, file: &str, print: Print) -> bool {
+    async fn read(&mut self, file: &str, print: Prints) -> bool {
         let stem = file.strip_suffix(".wasm").unwrap_or(file).to_owned();
         let path = self.dir.join(file);
-        let loaded = match blocking(move || read(&path, print)).await {
+        let loaded = match blocking(move || read_both(&path, print)).await {
             Ok(None) => return false,
-            Ok(Some(bytes)) => {
-                let digest = digest(&bytes);
+            Ok(Some((bytes, grants))) => {
+                let of_grants = grants.as_deref().map(|text| digest(text.as_bytes())).unwrap_or_default();
+                let digest = digest(&bytes) + &of_grants;
                 let entry = self.files.entry(file.to_owned()).or_default();
                 if entry.digest.as_ref() == Some(&digest) {
                     entry.read = Some(print);
                     return true;
                 }
                 entry.digest = Some(digest);
-                self.sandbox.load(&stem, bytes).await
+                self.sandbox.load_granted(&stem, bytes, grants.as_deref()).await
             }
             Err(fault) => Err(PluginError { file: file.to_owned(), fault }),
         };
@@ -202,7 +218,11 @@ impl Directory {
 }
 
 /// The plugin files of a directory.
-fn list(dir: &Path) -> io::Result<BTreeMap<String, Print>> {
+fn list(dir: &Path) -> io::Result<BTreeMap<String, Prints>> {
+    let print = |path: &Path| {
+        let meta = fs::metadata(path).ok().filter(Metadata::is_file);
+        meta.map(|meta| Print::of(&meta))
+    };
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -212,15 +232,27 @@ fn list(dir: &Path) -> io::Result<BTreeMap<String, Print>> {
             continue;
         }
         // A file that is gone again, or a link to nothing, is not there.
-        if let Some(meta) = fs::metadata(entry.path()).ok().filter(Metadata::is_file) {
-            files.insert(name, Print::of(&meta));
+        if let Some(component) = print(&entry.path()) {
+            files.insert(name, Prints { component, grants: print(&entry.path().with_extension("toml")) });
         }
     }
     Ok(files)
 }
 
+/// A component and the text of its grants, or `None` if one is no longer the file that was seen.
+#[expect(clippy::type_complexity, reason = "said in one line above")]
+fn read_both(path: &Path, prints: Prints) -> Result<Option<(Vec<u8>, Option<String>)>, Fault> {
+    let Some(component) = read(path, prints.component, COMPONENT_BYTES_MAX)? else { return Ok(None) };
+    let Some(print) = prints.grants else { return Ok(Some((component, None))) };
+    let Some(grants) = read(&path.with_extension("toml"), print, GRANTS_BYTES_MAX)? else { return Ok(None) };
+    let file = path.with_extension("toml").file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let grants =
+        String::from_utf8(grants).map_err(|_| Fault::Grants { file, what: "is not UTF-8".to_owned() })?;
+    Ok(Some((component, Some(grants))))
+}
+
 /// The file's content from one handle, or `None` if it is no longer the file that was seen.
-fn read(path: &Path, print: Print) -> Result<Option<Vec<u8>>, Fault> {
+fn read(path: &Path, print: Print, max: u64) -> Result<Option<Vec<u8>>, Fault> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(Fault::Unreadable)?,
@@ -229,11 +261,11 @@ fn read(path: &Path, print: Print) -> Result<Option<Vec<u8>>, Fault> {
     if !meta.is_file() || Print::of(&meta) != print {
         return Ok(None);
     }
-    if print.size > COMPONENT_BYTES_MAX {
-        return Err(Fault::TooLarge { bytes: print.size, max: COMPONENT_BYTES_MAX });
+    if print.size > max {
+        return Err(Fault::TooLarge { bytes: print.size, max });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(print.size).unwrap_or_default());
-    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    file.take(max + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
     Ok((bytes.len() as u64 == print.size).then_some(bytes))
 }
 

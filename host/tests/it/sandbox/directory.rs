@@ -162,3 +162,25 @@ async fn the_first_of_two_files_with_one_name_keeps_it() {
         )
         .await;
 }
+
+#[tokio::test]
+async fn grants_are_followed_like_the_component_beside_them() {
+    let plugins = Plugins::open(sandbox(), tempfile::tempdir().expect("directory")).await;
+    let limit =
+        |l: &Loaded| l.find("text.word_count").map(|plugin| plugin.limits("word_count").log_bytes_max);
+    let grants = |d: &Plugins, text: &str| put(&d.path("text.toml"), text.as_bytes());
+    let text = bytes("text");
+    plugins.until("no grants", |d| put(&d.path("text.wasm"), &text), |l| limit(l) == Some(256 << 10)).await;
+    plugins.until("new grants", |d| grants(d, "[limits]\nlog_bytes_max = 7"), |l| limit(l) == Some(7)).await;
+    plugins
+        .until("changed grants", |d| grants(d, "[limits]\nlog_bytes_max = 8"), |l| limit(l) == Some(8))
+        .await;
+    plugins
+        .until("broken grants", |d| grants(d, "[limits]\nlog_bytes = 9"), |l| !l.problems().is_empty())
+        .await;
+    let told = plugins.problem("text.wasm").expect("a problem");
+    assert!(told.contains("text.toml") && told.contains("log_bytes_max"), "{told}");
+    assert_eq!(limit(&plugins.registry.current()), Some(8), "the old ones stay");
+    let gone = |d: &Plugins| fs::remove_file(d.path("text.toml")).expect("gone");
+    plugins.until("no grants again", gone, |l| limit(l) == Some(256 << 10) && l.problems().is_empty()).await;
+}

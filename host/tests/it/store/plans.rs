@@ -71,7 +71,7 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
             format!("1, {}, 0", many("1", "int")),
             vec!["task_by_lane", "task_by_good_until", "lane_pkey"],
         ),
-        ("look", include_str!("../../../sql/look.sql"), ids, vec!["task_pkey"]),
+        ("look_live", include_str!("../../../sql/look_live.sql"), ids, vec!["task_pkey"]),
     ]
 }
 
@@ -99,6 +99,16 @@ async fn hot_statements_keep_to_their_indexes() {
     check(&mut stage.conn, "grown since").await;
     stage.execute("analyze hostler.task").await;
     check(&mut stage.conn, "large").await;
+}
+
+#[tokio::test]
+async fn the_short_way_to_a_result_is_one_index_of_one_day() {
+    let mut stage = Stage::new().await;
+    let day = chrono::Utc::now().format("%Y%m%d").to_string();
+    let look = include_str!("../../../sql/look_day.sql").replace("20000101", &day);
+    let ids = array(1, "'0190a5f0-0000-7000-8000-000000000000'::uuid", "uuid");
+    let plan = plan(&mut stage.conn, &look, &ids).await;
+    assert_eq!(plan.trim(), format!("Index Scan history_{day} history_{day}_pkey"));
 }
 
 #[tokio::test]

@@ -1,0 +1,85 @@
+//! What the command line tells about guests: their limits, what they import, what they lack.
+
+use std::fs;
+
+use super::{command, run, said};
+use crate::support::{component, own_plugins};
+
+#[test]
+fn limits_are_shown_with_who_set_them() {
+    let dir = own_plugins(&["text"]);
+    let path = dir.path().to_str().expect("text");
+    fs::write(dir.path().join("text.toml"), "[tasks.word_count.limits]\ntimeout_ms = 77\n").expect("written");
+    let config = dir.path().join("hostler.toml");
+    fs::write(&config, "[limits]\nlog_lines_max = 9\n[ceiling]\nargs_bytes_max = 10\n").expect("written");
+    let config = config.to_str().expect("text");
+    let shown = run(&["plugins", "--plugins", path, "--limits", "--config", config]).ends(0);
+    let rows: Vec<Vec<&str>> = shown.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    for row in [
+        &["text.word_count", "timeout_ms", "77", "task"][..],
+        &["text.word_count", "log_lines_max", "9", "host"],
+        &["text.word_count", "args_bytes_max", "10", "default,", "capped"],
+    ] {
+        assert!(rows.iter().any(|shown| shown == row), "{row:?} in {shown:#?}");
+    }
+    let json = run(&["plugins", "--plugins", path, "--config", config, "--json"]).ends(0).json();
+    let tasks = json["plugins"][0]["tasks"].as_array().expect("tasks");
+    let counts = tasks.iter().find(|task| task["name"] == "text.word_count").expect("the task");
+    assert_eq!(counts["limits"]["timeout_ms"]["value"], 77, "{counts}");
+    assert_eq!(counts["limits"]["args_bytes_max"]["capped"], true, "{counts}");
+}
+
+#[test]
+fn a_mistake_in_a_file_is_told_with_file_key_and_the_nearest_key() {
+    let dir = own_plugins(&["text"]);
+    let file = dir.path().join("text.wasm");
+    let file = file.to_str().expect("text");
+    fs::write(dir.path().join("text.toml"), "[limits]\ntimeout = 1\n").expect("written");
+    let refused = run(&["run", file, "word_count", r#"{"text": ""}"#]).ends(2);
+    refused.tells("text.toml").tells("\"timeout\"").tells("\"timeout_ms\"");
+    fs::remove_file(dir.path().join("text.toml")).expect("gone");
+    fs::write(dir.path().join("hostler.toml"), "[ceilings]\n").expect("written");
+    // Found in the working directory, without being named.
+    let refused =
+        said(command(&["run", file, "word_count", r#"{"text": ""}"#]).current_dir(dir.path())).ends(2);
+    refused.tells("hostler.toml").tells("\"ceiling\"");
+    run(&["run", file, "word_count", "{}", "--config", "/no/such/file"]).ends(2).tells("/no/such/file");
+}
+
+#[test]
+fn a_component_is_shown_before_anybody_runs_it() {
+    let file = component("misbehave");
+    let file = file.to_str().expect("text");
+    let shown = run(&["inspect", file]).ends(0).out;
+    for words in
+        ["wasi:http/outgoing-handler@", "hostler:plugin/guest@0.1.0", "  spin: ", "lacks: ", "size: "]
+    {
+        assert!(shown.contains(words), "{words:?} in {shown}");
+    }
+    let json = run(&["inspect", file, "--json"]).ends(0).json();
+    assert!(json["tasks"].as_array().is_some_and(|tasks| tasks.len() > 10), "{json}");
+    assert!(json["bytes"].as_u64() > Some(10_000), "{json}");
+}
+
+#[test]
+fn the_grants_to_begin_with_are_a_file_that_reads() {
+    let file = component("misbehave");
+    let printed = run(&["grants", file.to_str().expect("text")]).ends(0).out;
+    assert!(printed.contains("# [[http]]") && printed.contains("misbehave.toml"), "{printed}");
+    let dir = own_plugins(&["misbehave"]);
+    let path = dir.path().join("misbehave.wasm");
+    let noop = ["run", path.to_str().expect("text"), "noop", "{}"];
+    // As it is, and with every proposal taken up that needs no place on this machine.
+    fs::write(dir.path().join("misbehave.toml"), &printed).expect("written");
+    run(&noop).ends(0);
+    let up_to_directories = printed.split("# It imports wasi:filesystem").next().expect("a beginning");
+    let key = |line: &&str| {
+        ["[[http]]", "origin = ", "methods = ", "private = "].iter().any(|k| line.starts_with(k))
+    };
+    let taken: Vec<&str> =
+        up_to_directories.lines().map(|line| line.strip_prefix("# ").filter(key).unwrap_or(line)).collect();
+    let taken = taken.join("\n");
+    assert!(taken.contains("\n[[http]]\norigin = "), "{taken}");
+    fs::write(dir.path().join("misbehave.toml"), taken).expect("written");
+    run(&noop).ends(0);
+}

@@ -1,0 +1,152 @@
+//! Files, variables and limits: what a grants file gives, and nothing beside it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+use hostler::sandbox::{Bounds, Fault, GrantsFile, Limits, Plugin, Sandbox, SandboxConfig, Source};
+use hostler::task::{Outcome, Report};
+
+use super::{bytes, call, misbehave, run, sandbox};
+
+async fn granted(grants: &str) -> Arc<Plugin> {
+    let plugin = sandbox().load_granted("misbehave", bytes("misbehave"), Some(grants)).await;
+    Arc::new(plugin.expect("granted"))
+}
+
+async fn refused(grants: &str) -> Fault {
+    let loaded = sandbox().load_granted("misbehave", bytes("misbehave"), Some(grants)).await;
+    loaded.expect_err("refused").fault
+}
+
+async fn at(plugin: &Arc<Plugin>, task: &str, path: &str) -> Report {
+    run(&sandbox(), plugin, call(task, &format!(r#"{{"path": "{path}"}}"#))).await
+}
+
+fn directory(host: &Path, write: bool) -> String {
+    format!("[[directories]]\nhost = {host:?}\nguest = \"/data\"\nwrite = {write}\n")
+}
+
+fn failed(report: &Report) -> bool {
+    matches!(&report.outcome, Outcome::Failed(failure) if failure.code == "TASK_FAILED")
+}
+
+#[tokio::test]
+async fn a_directory_ends_at_its_edge() {
+    let dir = tempfile::tempdir().expect("directory");
+    let data = dir.path().join("data");
+    fs::create_dir(&data).expect("made");
+    fs::write(dir.path().join("outside"), "secret").expect("written");
+    fs::write(data.join("inside"), "hello").expect("written");
+    symlink(dir.path().join("outside"), data.join("absolute")).expect("linked");
+    symlink("../outside", data.join("relative")).expect("linked");
+    symlink("..", data.join("up")).expect("linked");
+
+    for write in [false, true] {
+        let plugin = granted(&directory(&data, write)).await;
+        let read = at(&plugin, "read", "/data/inside").await;
+        assert_eq!(read.outcome, Outcome::Returned(br#""hello""#.to_vec()));
+        for path in
+            ["/data/../outside", "/data/absolute", "/data/relative", "/data/up/outside", "/etc/passwd"]
+        {
+            let report = at(&plugin, "read", path).await;
+            assert!(failed(&report), "{path}: {report:?}");
+            let report = at(&plugin, "write", path).await;
+            assert!(failed(&report), "{path}: {report:?}");
+        }
+    }
+    assert_eq!(fs::read_to_string(dir.path().join("outside")).expect("read"), "secret");
+}
+
+#[tokio::test]
+async fn read_only_is_read_only() {
+    let dir = tempfile::tempdir().expect("directory");
+    fs::write(dir.path().join("old"), "old").expect("written");
+    let reader = granted(&directory(dir.path(), false)).await;
+    for path in ["/data/old", "/data/new"] {
+        let report = at(&reader, "write", path).await;
+        assert!(failed(&report), "{path}: {report:?}");
+    }
+    assert_eq!(fs::read_to_string(dir.path().join("old")).expect("read"), "old");
+    assert!(!dir.path().join("new").exists());
+    let writer = granted(&directory(dir.path(), true)).await;
+    assert!(matches!(at(&writer, "write", "/data/new").await.outcome, Outcome::Returned(_)));
+    assert_eq!(fs::read_to_string(dir.path().join("new")).expect("read"), "trespassed");
+}
+
+#[tokio::test]
+async fn without_grants_there_are_no_files_and_no_variables() {
+    for task in ["read", "write"] {
+        let report = misbehave(call(task, r#"{"path": "/etc/passwd"}"#)).await;
+        assert!(failed(&report), "{report:?}");
+    }
+    let report = misbehave(call("variable", r#"{"path": "PATH"}"#)).await;
+    assert_eq!(report.outcome, Outcome::Returned(b"null".to_vec()));
+    let plugin = granted("[env]\nLANG = \"de\"").await;
+    assert_eq!(at(&plugin, "variable", "LANG").await.outcome, Outcome::Returned(br#""de""#.to_vec()));
+    assert_eq!(at(&plugin, "variable", "PATH").await.outcome, Outcome::Returned(b"null".to_vec()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_granted_is_told_with_the_file() {
+    let fault = refused("[limit]\ntimeout_ms = 1").await;
+    let told = fault.to_string();
+    assert!(
+        told.contains("misbehave.toml") && told.contains(r#""limit""#) && told.contains(r#""limits""#),
+        "{told}"
+    );
+    let fault = refused("[tasks.no_such_task.limits]\ntimeout_ms = 1").await;
+    assert!(fault.to_string().contains("no_such_task") && !fault.is_transient(), "{fault}");
+    let fault = refused(&directory(Path::new("/no/such/place"), false)).await;
+    assert!(fault.to_string().contains("/no/such/place") && fault.is_transient(), "{fault}");
+}
+
+#[tokio::test]
+async fn limits_come_from_host_author_plugin_and_task_below_the_ceiling() {
+    let text = "[limits]\nlog_bytes_max = 5\n[ceiling]\nmemory_bytes_max = 50_000_000";
+    let bounds = Bounds::parse(text).expect("a configuration");
+    let config = SandboxConfig { slots: 2, threads: 1, bounds, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).expect("a sandbox");
+    let grants =
+        "[limits]\ncpu_ms_max = 70\nmemory_bytes_max = 60_000_000\n[tasks.spin.limits]\ncpu_ms_max = 50";
+    let plugin = sandbox.load_granted("misbehave", bytes("misbehave"), Some(grants)).await.expect("granted");
+    let of = |task: &str, name: &str| {
+        let limits = plugin.effective_limits(task);
+        let found = limits.iter().find(|limit| limit.name == name).expect("a limit");
+        (found.value, found.source, found.capped)
+    };
+    assert_eq!(of("spin", "timeout_ms"), (2_000, Source::Author, false));
+    assert_eq!(of("spin", "cpu_ms_max"), (50, Source::Task, false));
+    assert_eq!(of("noop", "cpu_ms_max"), (70, Source::Plugin, false));
+    assert_eq!(of("noop", "memory_bytes_max"), (50_000_000, Source::Plugin, true));
+    assert_eq!(of("noop", "log_bytes_max"), (5, Source::Host, false));
+    assert_eq!(of("noop", "table_elements_max"), (20_000, Source::Default, false));
+
+    let plugin = Arc::new(plugin);
+    let spin = hostler::sandbox::Call { limits: plugin.limits("spin"), ..call("spin", "{}") };
+    assert_eq!(run(&sandbox, &plugin, spin).await.outcome, Outcome::OutOfCpu(50), "and they hold");
+}
+
+#[test]
+fn the_page_about_strangers_says_what_holds() {
+    let page = include_str!("../../../../docs/running-strangers-code.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let (defaults, ceilings) = (Limits::DEFAULT.values(), Limits::CEILING.values());
+    for (at, name) in Limits::NAMES.iter().enumerate() {
+        let row = rows
+            .iter()
+            .find(|row| row[0] == format!("`{name}`"))
+            .unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!((row[2], row[3]), (&*defaults[at].to_string(), &*ceilings[at].to_string()), "{name}");
+    }
+    let mut examples = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let grants = GrantsFile::parse(examples.next().expect("grants")).expect("the example reads");
+    assert_eq!((grants.http.len(), grants.secrets.len(), grants.tasks.len()), (2, 1, 1));
+    let bounds = Bounds::parse(examples.next().expect("a configuration")).expect("the example reads");
+    assert!(bounds.grants.is_some_and(|ceiling| ceiling.http.len() == 1 && ceiling.directories.len() == 1));
+}
