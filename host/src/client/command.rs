@@ -80,7 +80,10 @@ pub(super) async fn commit(
 async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result<TaskId, SendError> {
     resolve(client, command).await?;
     let store = &client.inner.store;
-    let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
+    let failed = |error: StoreError| {
+        store.distrust();
+        SendError::enqueue(&error).with_payload(command.clone())
+    };
     if command.key.is_none() && !again {
         // Nobody has this id yet: one statement is enough.
         let new =
@@ -90,7 +93,12 @@ async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result
         }
     }
     let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
-    let id = write(&mut tx, command, window_seconds(client), true).await?;
+    let written = write(&mut tx, command, window_seconds(client), true).await;
+    let id = written.inspect_err(|error| {
+        if error.code == SendErrorCode::EnqueueFailed {
+            store.distrust();
+        }
+    })?;
     tx.commit().await.map_err(|e| failed(e.into()))?;
     Ok(id)
 }

@@ -29,8 +29,7 @@ impl Store {
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn cancel(&self, id: TaskId) -> Result<Option<Cancelled>, StoreError> {
         for _ in 0..LOOKS_MAX {
-            let row =
-                sql!("cancel").bind(id).fetch_optional(&self.pool).await.map_err(StoreError::from_query)?;
+            let row = sql!("cancel").bind(id).fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
             if let Some(row) = row {
                 return Ok(Some(Cancelled {
                     status: status_of(row.try_get("status")?)?,

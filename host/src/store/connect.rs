@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
@@ -21,8 +22,7 @@ pub struct Connect {
 pub enum Role {
     /// A host's hot loop: the same few statements over and over, planned once.
     Hot,
-    /// A sender's: planned once where that is as good, and with the values at hand where it is better, as
-    /// for reads of history, which then touch one partition alone.
+    /// A sender's: reads of history must be planned with the id at hand, to touch one partition alone.
     Cold,
 }
 
@@ -74,7 +74,7 @@ impl Connect {
                 .options(never_scan)
                 .options(common)
                 .options([("plan_cache_mode", "force_generic_plan")]),
-            Role::Cold => options.options(never_scan[..1].iter().copied()).options(common),
+            Role::Cold => options.options(common).options([("plan_cache_mode", "force_custom_plan")]),
         }
     }
 
@@ -126,11 +126,29 @@ pub async fn pool(connect: &Connect, connections_max: u32) -> Result<PgPool, Sto
         }
         Err(_) => return Err(connect.unreachable(&sqlx::Error::PoolTimedOut)),
     }
-    Ok(pool_of(connect, connections_max, Role::Cold))
+    Ok(pool_of(connect, connections_max, Role::Cold, Trust::default()))
+}
+
+/// Since when pooled connections are to be asked whether they still live, because one of them did not. They
+/// break together, as a rule, and each of them would cost somebody a call.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Trust(Arc<Mutex<Option<Instant>>>);
+
+impl Trust {
+    /// A connection turned out to be broken.
+    pub(super) fn lost(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection that was idle for so long is used unasked.
+    fn in_one_idle_for(&self, idle: Duration) -> bool {
+        let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle < IDLE_TRUSTED && lost.is_none_or(|lost| idle < lost.elapsed())
+    }
 }
 
 /// A pool whose connections are opened when they are needed.
-pub(super) fn pool_of(connect: &Connect, connections_max: u32, role: Role) -> PgPool {
+pub(super) fn pool_of(connect: &Connect, connections_max: u32, role: Role, trust: Trust) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .min_connections(0)
@@ -140,8 +158,9 @@ pub(super) fn pool_of(connect: &Connect, connections_max: u32, role: Role) -> Pg
         // A round trip at each use would cost more than it saves; but a connection that has been idle may
         // belong to a server that was restarted, and each of them would cost somebody a call.
         .test_before_acquire(false)
-        .before_acquire(|conn, meta| {
-            Box::pin(async move { Ok(meta.idle_for < IDLE_TRUSTED || conn.ping().await.is_ok()) })
+        .before_acquire(move |conn, meta| {
+            let trusted = trust.in_one_idle_for(meta.idle_for);
+            Box::pin(async move { Ok(trusted || conn.ping().await.is_ok()) })
         })
         .connect_lazy_with(connect.options(role))
 }

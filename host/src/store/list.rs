@@ -92,7 +92,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn list_hosts(&self, ended: bool) -> Result<Vec<ListedHost>, StoreError> {
-        let rows = sql!("hosts").bind(ended).fetch_all(&self.pool).await.map_err(StoreError::from_query)?;
+        let rows = sql!("hosts").bind(ended).fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
         rows.iter()
             .map(|row| {
                 Ok(ListedHost {
@@ -119,7 +119,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn list_tasks(&self) -> Result<Vec<ListedTask>, StoreError> {
-        let rows = sql!("tasks").fetch_all(&self.pool).await.map_err(StoreError::from_query)?;
+        let rows = sql!("tasks").fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
         rows.iter()
             .map(|row| {
                 Ok(ListedTask {

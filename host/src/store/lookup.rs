@@ -39,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn kind(&self, name: &str) -> Result<Option<Kind>, StoreError> {
-        let row = sql!("kind").bind(name).fetch_optional(&self.pool).await.map_err(StoreError::from_query)?;
+        let row = sql!("kind").bind(name).fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
         row.map(|row| {
             Ok(Kind {
                 id: row.try_get("id")?,

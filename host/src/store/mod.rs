@@ -25,6 +25,7 @@ mod wake;
 
 pub use cancel::Cancelled;
 pub use claim::{Claimed, Mark, claim, fence};
+use connect::Trust;
 pub use connect::{Connect, Role, conn, pool};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
@@ -48,13 +49,14 @@ pub struct Store {
     pool: PgPool,
     /// For the few statements that everybody waits for, planned once.
     hot: PgPool,
+    trust: Trust,
 }
 
 impl Store {
     /// A store over one open pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { hot: pool.clone(), pool }
+        Self { hot: pool.clone(), pool, trust: Trust::default() }
     }
 
     /// A store that keeps connections for sends and waits apart from those for the rest; up to so many of
@@ -63,8 +65,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unreachable`].
     pub async fn open(connect: &Connect, connections_max: u32) -> Result<Self, StoreError> {
-        let hot = connect::pool_of(connect, connections_max, Role::Hot);
-        Ok(Self { pool: pool(connect, connections_max).await?, hot })
+        // A first connection, so that a wrong address is told now.
+        pool(connect, 1).await?.close().await;
+        let trust = Trust::default();
+        let open = |role| connect::pool_of(connect, connections_max, role, trust.clone());
+        Ok(Self { pool: open(Role::Cold), hot: open(Role::Hot), trust })
+    }
+
+    /// A connection may have broken: others that have not been used since are asked before they are.
+    pub fn distrust(&self) {
+        self.trust.lost();
+    }
+
+    /// What an error of a statement means; a broken connection is remembered.
+    fn failed(&self, error: sqlx::Error) -> StoreError {
+        if matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) {
+            self.trust.lost();
+        }
+        StoreError::from_query(error)
     }
 
     /// For transactions of keyed and repeated sends, and for reading stories.

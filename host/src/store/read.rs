@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`], [`StoreError::Unreadable`].
     pub async fn look(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
-        let rows = sql!("look_live").bind(ids).fetch_all(&self.hot).await.map_err(StoreError::from_query)?;
+        let rows = sql!("look_live").bind(ids).fetch_all(&self.hot).await.map_err(|e| self.failed(e))?;
         let mut looks = Vec::with_capacity(ids.len());
         for row in &rows {
             looks.push(Look {
@@ -156,7 +156,7 @@ impl Store {
             let rest: Vec<TaskId> =
                 ids.iter().copied().filter(|id| looks.iter().all(|look| look.id != *id)).collect();
             let query = sql!("look_final").bind(&rest);
-            let rows = query.fetch_all(&self.pool).await.map_err(StoreError::from_query)?;
+            let rows = query.fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
             looks.extend(rows.iter().map(final_look).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(looks)
@@ -170,7 +170,7 @@ impl Store {
             Ok(rows) => rows.iter().map(final_look).collect(),
             // It was dropped, or nobody has made it yet.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -180,7 +180,7 @@ impl Store {
     /// As [`Store::look`].
     pub async fn info(&self, id: TaskId, result: bool, args: bool) -> Result<Option<TaskRow>, StoreError> {
         let query = sql!("info").bind(id).bind(result).bind(args);
-        let row = query.fetch_optional(&self.pool).await.map_err(StoreError::from_query)?;
+        let row = query.fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
         row.as_ref().map(task_row).transpose()
     }
 
