@@ -91,8 +91,9 @@ impl Product {
         assert!(settled.iter().all(|s| matches!(s, Settled::Written { .. })), "every claim held");
     }
 
-    pub(crate) fn look() -> String {
+    pub(crate) fn looks() -> Vec<String> {
         let today = chrono::Utc::now().format("%Y%m%d").to_string();
-        include_str!("../../sql/look_day.sql").replace("20000101", &today)
+        let final_ones = include_str!("../../sql/look_day.sql").replace("20000101", &today);
+        vec![include_str!("../../sql/look_live.sql").to_owned(), final_ones]
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::dispatch::{Host, HostConfig};
 use crate::task::QueueName;
 
+use super::bench::stage::DATABASE;
 use super::database::{Database, Need};
 use super::exit::Exit;
 use super::{Context, input, output, settings};
@@ -46,6 +47,9 @@ pub(super) struct Serve {
     /// Answers null without running the guest; for `hostler bench`.
     #[arg(long, hide = true)]
     without_sandbox: bool,
+    /// Stops when stdin ends, too: whoever started it is gone then.
+    #[arg(long, hide = true)]
+    leash: bool,
 }
 
 impl Serve {
@@ -82,6 +86,11 @@ impl Serve {
         config.listen = !self.no_listen;
         config.retention_days = self.retention_days;
         config.cache_dir = Some(self.cache_dir.clone().unwrap_or_else(|| context.cache_dir()));
+        if self.without_sandbox && !database.url().contains(DATABASE) {
+            return Err(Exit::refused(
+                "--without-sandbox answers tasks without running them; it is for benches alone",
+            ));
+        }
         config.without_sandbox = self.without_sandbox;
         let host = tokio::select! {
             host = Host::start(config) => host?,
@@ -89,11 +98,26 @@ impl Serve {
             _ = context.signals.received() => return Ok(()),
         };
         let ready = self.ready(context, &host);
-        context.signals.received().await;
+        self.told_to_stop(context).await;
         tracing::info!(grace = %output::duration(self.grace), running = host.running(), "draining");
         let drained = host.drain(self.grace).await;
         tracing::info!(interrupted = drained.interrupted, "drained");
         ready
+    }
+
+    async fn told_to_stop(&self, context: &Context) {
+        let leash = async {
+            if !self.leash {
+                return std::future::pending().await;
+            }
+            let end =
+                tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+            let _ended = end.await;
+        };
+        tokio::select! {
+            _ = context.signals.received() => {}
+            () = leash => {}
+        }
     }
 
     fn ready(&self, context: &Context, host: &Host) -> Result<(), Exit> {

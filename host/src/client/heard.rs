@@ -30,6 +30,16 @@ impl Heard {
         memory.complete_since = Some(Instant::now());
     }
 
+    /// Nobody listens for now, or something was not heard.
+    pub(super) fn deaf(&self) {
+        self.lock().complete_since = None;
+    }
+
+    /// Whether the end of this task was heard of, lately.
+    pub(super) fn was_told(&self, id: TaskId) -> bool {
+        self.lock().recent.contains(&id)
+    }
+
     /// These tasks became final.
     pub(super) fn of(&self, ids: &[TaskId]) {
         let mut memory = self.lock();
@@ -37,6 +47,9 @@ impl Heard {
         if forgotten > 0 {
             let some = forgotten.min(memory.recent.len());
             memory.recent.drain(..some);
+        }
+        // Whoever hears one hears the next ones, too.
+        if forgotten > 0 || memory.complete_since.is_none() {
             memory.complete_since = Some(Instant::now());
         }
         memory.recent.extend(ids.iter().rev().take(RECENT_MAX));
@@ -73,6 +86,18 @@ mod tests {
         assert!(heard.nothing_of(task, sent_at));
         heard.of(&[id(), task]);
         assert!(!heard.nothing_of(task, sent_at), "it was heard of");
+    }
+
+    #[test]
+    fn after_a_loss_silence_means_nothing_until_something_is_heard() {
+        let heard = Heard::default();
+        heard.listening();
+        heard.deaf();
+        assert!(!heard.nothing_of(id(), Instant::now()));
+        let other = id();
+        heard.of(&[other]);
+        assert!(heard.was_told(other));
+        assert!(heard.nothing_of(id(), Instant::now()));
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::command::{commit, encode, finish, head, invalid, resolve, ring, windo
 use super::error::{SendError, SendErrorCode, SendPayload};
 use super::{Client, TaskHandle};
 
-/// The largest batch of one statement.
-const BATCH_ROWS: usize = 5_000;
+/// The largest batch of one statement. Small ones fit into a socket's buffer, and the next one is made meanwhile.
+const BATCH_ROWS: usize = 1_000;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// A send with options; see [`Client::task`].
@@ -159,7 +159,10 @@ impl<'c, R: TaskRef> Send<'c, R> {
             return Err(invalid("a key or an id names one task; send them one by one"));
         }
         let store = &self.client.inner.store;
-        let failed = |error: StoreError| SendError::enqueue(&error);
+        let failed = |error: StoreError| {
+            store.distrust();
+            SendError::enqueue(&error)
+        };
         let mut many = many.into_iter().peekable();
         let Some(first) = many.peek() else { return Ok(Vec::new()) };
         let first = self.encode(first.borrow())?;
@@ -172,21 +175,29 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let began = Instant::now();
         let head = head(command.name.as_str(), &command.options);
         let mut handles = Vec::new();
-        let mut batch: Vec<NewTask> = Vec::new();
-        let mut bytes = 0;
-        while let Some(args) = many.next() {
-            let args = self.encode(args.borrow())?;
-            entry.check(&command.name, &args)?;
-            let fingerprint = finish(head.clone(), &args);
-            let task = NewTask { id: uuid::Uuid::now_v7(), args, fingerprint };
-            bytes += task.args.len();
-            handles.push(self.handle(task.id, Some(began)));
-            batch.push(task);
-            if batch.len() == BATCH_ROWS || bytes > BATCH_BYTES || many.peek().is_none() {
-                crate::store::insert(&mut tx, &command.options, &batch, true).await.map_err(failed)?;
-                batch.clear();
-                bytes = 0;
+        let mut next = || {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while batch.len() < BATCH_ROWS
+                && bytes <= BATCH_BYTES
+                && let Some(args) = many.next()
+            {
+                let args = self.encode(args.borrow())?;
+                entry.check(&command.name, &args)?;
+                let fingerprint = finish(head.clone(), &args);
+                let task = NewTask { id: uuid::Uuid::now_v7(), args, fingerprint };
+                bytes += task.args.len();
+                handles.push(self.handle(task.id, Some(began)));
+                batch.push(task);
             }
+            Ok::<_, SendError>(batch)
+        };
+        let mut batch = next()?;
+        while !batch.is_empty() {
+            // While the server is busy with one, the next one is made.
+            let inserting = crate::store::insert(&mut tx, &command.options, &batch, true);
+            let (inserted, made) = tokio::join!(inserting, async { next() });
+            inserted.map_err(failed)?;
+            batch = made?;
         }
         tx.commit().await.map_err(|e| failed(e.into()))?;
         ring(self.client, &command.options);

@@ -1,16 +1,16 @@
 //! Everybody in this process who waits for a task.
 //!
-//! One task per client listens and polls for all of them: one connection that listens, and one query a
-//! poll for however many ids. It starts with the first waiter and sleeps while there is none. A waiter
-//! registers before it reads its row, so nothing that happens after the read is missed; a lost
-//! notification is made good by the poll.
+//! One task per client listens and polls for all of them: one connection that listens, and one look a poll
+//! for however many ids. It starts with the first waiter and sleeps while there is none. A waiter registers
+//! before it reads its row, if it has to read it at all, so nothing that happens after the read is missed; a
+//! lost notification is made good by the poll.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::store::{Connect, Listener, Look, Store, Wake, channel};
@@ -141,15 +141,19 @@ impl Shared {
 }
 
 async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Connect>) {
-    let mut listener = listen.map(|connect| Listener::new(connect, vec![channel::DONE]));
+    let listens = listen.is_some();
+    let mut wakes = listen.map(hear_until_closed);
+    let floor = if listens { POLL_MAX } else { POLL_MIN };
     let mut pause = POLL_MIN;
     let mut last_poll = Instant::now();
     loop {
         let Some(strong) = shared.upgrade() else { return };
-        let (ids, final_ones) = match sleep_or_hear(&strong, listener.as_mut(), last_poll + pause).await {
+        let event = sleep_or_hear(&strong, wakes.as_mut(), last_poll + pause).await;
+        let polled = matches!(event, Event::Poll);
+        let (ids, final_ones) = match event {
             Event::Registered => {
                 // Whoever registered reads for itself; polls come closer for a while where nobody rings.
-                pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };
+                pause = floor;
                 if Arc::strong_count(&strong) == 1 {
                     return;
                 }
@@ -158,6 +162,10 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
             Event::Wake(Wake::Done(ids)) => {
                 strong.heard.of(&ids);
                 (strong.waited_for(ids), true)
+            }
+            Event::Wake(Wake::Deaf) => {
+                strong.heard.deaf();
+                (strong.ids(), false)
             }
             Event::Wake(_) => {
                 strong.heard.listening();
@@ -174,7 +182,11 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
             match looks {
                 Ok(looks) => {
                     for look in looks.into_iter().filter(|look| look.status.is_final()) {
-                        pause = if listener.is_some() { POLL_MAX } else { POLL_MIN };
+                        pause = floor;
+                        // A connection that died in silence, or a pooler that listens to nobody.
+                        if polled && listens && !strong.heard.was_told(look.id) {
+                            strong.heard.deaf();
+                        }
                         strong.tell(look);
                     }
                 }
@@ -193,7 +205,26 @@ enum Event {
     Poll,
 }
 
-async fn sleep_or_hear(shared: &Shared, listener: Option<&mut Listener>, poll_at: Instant) -> Event {
+/// Listens in a task of its own: connecting must not be cut short whenever something else happens.
+fn hear_until_closed(connect: Connect) -> mpsc::UnboundedReceiver<Wake> {
+    let (tell, wakes) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut listener = Listener::new(connect, vec![channel::DONE]);
+        loop {
+            tokio::select! {
+                wake = listener.next() => if tell.send(wake).is_err() { return },
+                () = tell.closed() => return,
+            }
+        }
+    });
+    wakes
+}
+
+async fn sleep_or_hear(
+    shared: &Shared,
+    wakes: Option<&mut mpsc::UnboundedReceiver<Wake>>,
+    poll_at: Instant,
+) -> Event {
     let nobody = shared.lock().is_empty();
     let poll = async {
         match nobody {
@@ -202,15 +233,19 @@ async fn sleep_or_hear(shared: &Shared, listener: Option<&mut Listener>, poll_at
         }
     };
     let wake = async {
-        match listener {
-            Some(listener) => listener.next().await,
+        match wakes {
+            Some(wakes) => match wakes.recv().await {
+                Some(wake) => wake,
+                None => std::future::pending().await,
+            },
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
+        // First, because it comes seldom: a stream of wakes must not keep it from those whose wake was lost.
+        () = poll => Event::Poll,
         wake = wake => Event::Wake(wake),
         () = shared.registered.notified() => Event::Registered,
-        () = poll => Event::Poll,
     }
 }

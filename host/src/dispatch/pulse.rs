@@ -110,7 +110,7 @@ pub(super) async fn listen_until_over(shift: Arc<Shift>) {
                 shift.hints.wake(lanes);
             }
             Wake::Cancel(session) if session == shift.session() => shift.poll_now.notify_one(),
-            Wake::Cancel(_) | Wake::Done(_) => {}
+            Wake::Cancel(_) | Wake::Done(_) | Wake::Deaf => {}
             Wake::Lost => shift.look_around(),
         }
     }

@@ -125,14 +125,15 @@ impl Shift {
             self.idle().await;
         }
         self.over.cancel();
-        for task in [settling, pulse, polls, wakes] {
-            let _ended = task.await;
-        }
         // After the last beat, which would take the end of the row for a death.
+        let _ended = pulse.await;
         if let Ended::Drained { .. } = ended
             && let Err(error) = self.leave().await
         {
             tracing::warn!(%error, "could not sign off; other hosts will notice");
+        }
+        for task in [settling, polls, wakes] {
+            let _ended = task.await;
         }
         self.pool.close().await;
         ended

@@ -79,7 +79,15 @@ impl Store {
 
     /// What an error of a statement means; a broken connection is remembered.
     fn failed(&self, error: sqlx::Error) -> StoreError {
-        if matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) {
+        let broken = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+            // The server ends connections with these when it is stopped or told to.
+            sqlx::Error::Database(said) => {
+                said.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
+            }
+            _ => false,
+        };
+        if broken {
             self.trust.lost();
         }
         StoreError::from_query(error)

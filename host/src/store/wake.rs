@@ -48,6 +48,8 @@ pub enum Wake {
     Cancel(Session),
     /// Notifications may have been lost: look at everything.
     Lost,
+    /// Nobody listens, until the next [`Wake::Lost`].
+    Deaf,
 }
 
 enum Ring {
@@ -161,10 +163,10 @@ impl Listener {
     }
 
     /// The next wake. The first one, and the one after each loss, is [`Wake::Lost`]: what happened before
-    /// the listening began was not heard. Never fails: without a connection it tries again, at growing
-    /// intervals of up to 5 s.
+    /// the listening began was not heard. A loss itself is [`Wake::Deaf`]. Never fails: without a connection it
+    /// tries again, at growing intervals of up to 5 s.
     ///
-    /// Cancel-safe.
+    /// Not cancel-safe: what is dropped while it connects begins anew.
     pub async fn next(&mut self) -> Wake {
         loop {
             let Some(listener) = &mut self.open else {
@@ -189,7 +191,10 @@ impl Listener {
                     }
                 }
                 // The driver hides reconnects after an error: both mean that wakes may be lost.
-                Ok(None) | Err(_) => self.open = None,
+                Ok(None) | Err(_) => {
+                    self.open = None;
+                    return Wake::Deaf;
+                }
             }
         }
     }
@@ -204,6 +209,7 @@ impl Listener {
             .connect_with(self.connect.options(Role::Hot))
             .await?;
         let mut listener = PgListener::connect_with(&pool).await?;
+        listener.eager_reconnect(false);
         listener.listen_all(self.channels.iter().copied()).await?;
         Ok(listener)
     }

@@ -436,7 +436,7 @@ async fn bench_measures_and_leaves_nothing() {
         "/drain/database_cpu_us_per_task",
         "/latency/result/p50_ms",
         "/latency/start/p50_ms",
-        "/latency/result_at_half_load/p99_ms",
+        "/latency/result_beside_load/p99_ms",
         "/idle/seconds",
     ];
     for figure in figures {

@@ -1,5 +1,6 @@
 //! The measurements.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -70,8 +71,8 @@ pub(super) async fn send(client: &Client, task: &str, args: &Value, tasks: u32) 
 pub(super) async fn drain(stage: &Stage, tasks: u32) -> Result<Drain, Exit> {
     let before = stage.store().counters().await?;
     let server_before = cpu::of_server(before.pid);
-    let host = stage.host().await?;
-    finished(stage).await?;
+    let mut host = stage.host().await?;
+    finished(stage, &mut host).await?;
     let host_cpu = host.pid().and_then(cpu::of_process);
     let after = stage.store().counters().await?;
     let server_after = cpu::of_server(after.pid);
@@ -119,53 +120,62 @@ pub(super) async fn start(client: &Client, rounds: u32) -> Result<Times, Exit> {
     Ok(Times::new(times))
 }
 
-/// As [`latency`], while others send so many a second.
+/// As [`latency`], while others send so many a second; with how many they did send.
 pub(super) async fn loaded(
     client: &Client,
     task: &str,
     args: &Value,
     rounds: u32,
     per_second: f64,
-) -> Result<Times, Exit> {
+) -> Result<(Times, f64), Exit> {
     let gust = Times::count(per_second * GUST.as_secs_f64());
+    let every = GUST.max(Duration::from_secs_f64(1.0 / per_second.max(0.001)));
+    let sent = Mutex::new(0.0);
     let load = async {
-        let mut gusts = tokio::time::interval(GUST);
+        let mut gusts = tokio::time::interval(every);
         gusts.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             gusts.tick().await;
-            if let Err(error) = client.send_many(task, std::iter::repeat_n(args, gust)).await {
-                return Exit::from(error);
+            match client.send_many(task, std::iter::repeat_n(args, gust)).await {
+                Ok(handles) => *lock(&sent) += Times::precisely(handles.len()),
+                Err(error) => return Exit::from(error),
             }
         }
     };
-    tokio::select! {
-        times = latency(client, task, args, rounds) => times,
-        failed = load => Err(failed),
-    }
+    let began = Instant::now();
+    let times = tokio::select! {
+        times = latency(client, task, args, rounds) => times?,
+        failed = load => return Err(failed),
+    };
+    Ok((times, *lock(&sent) / began.elapsed().as_secs_f64()))
 }
 
 /// A host with nothing to do, and one client that waits for a task due in an hour.
 pub(super) async fn idle(
     stage: &Stage,
-    client: &Client,
     host: &HostProcess,
     task: &str,
     args: &Value,
     seconds: u32,
 ) -> Result<Idle, Exit> {
+    let client = stage.client().await?;
     let waits = client.task(task).delay(AN_HOUR).send(args).await?;
-    let waited_for = waits.clone();
-    let waiter = tokio::spawn(async move { waited_for.get(None).await });
-    // The server's late counts come in.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let cpu_before = host.pid().and_then(cpu::of_process);
-    let before = stage.store().counters().await?;
-    let began = Instant::now();
-    tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    let seconds = began.elapsed().as_secs_f64();
-    let after = stage.store().counters().await?;
+    let watched = async {
+        // The server's late counts come in.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let cpu_before = host.pid().and_then(cpu::of_process);
+        let before = stage.store().counters().await?;
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let after = stage.store().counters().await?;
+        Ok::<_, Exit>((cpu_before, before, seconds, after))
+    };
+    let (cpu_before, before, seconds, after) = tokio::select! {
+        watched = watched => watched?,
+        _never = waits.get(None) => return Err(Exit::infrastructure("a task ran before its time")),
+    };
     let cpu_after = host.pid().and_then(cpu::of_process);
-    waiter.abort();
     waits.cancel().await?;
     #[expect(clippy::cast_precision_loss, reason = "a count of seconds' work")]
     let transactions = (after.transactions - before.transactions) as f64;
@@ -178,9 +188,16 @@ pub(super) async fn idle(
     })
 }
 
-/// Waits until every task is final.
-async fn finished(stage: &Stage) -> Result<(), Exit> {
+fn lock(sent: &Mutex<f64>) -> MutexGuard<'_, f64> {
+    sent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until every task is final, or the host is gone.
+async fn finished(stage: &Stage, host: &mut HostProcess) -> Result<(), Exit> {
     while stage.store().left_over().await? {
+        if let Some(status) = host.ended() {
+            return Err(Exit::infrastructure(format!("the bench's host ended early: {status}")));
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
@@ -202,6 +219,11 @@ impl Times {
     pub(super) fn at(&self, share: f64) -> f64 {
         let index = ((self.0.len().saturating_sub(1)) as f64 * share).round() as usize;
         self.0.get(index).copied().unwrap_or_default()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a count of tasks")]
+    fn precisely(count: usize) -> f64 {
+        count as f64
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]

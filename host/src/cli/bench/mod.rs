@@ -6,7 +6,7 @@
 mod cpu;
 mod measure;
 mod report;
-mod stage;
+pub(super) mod stage;
 
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     async fn on_stage(&self, context: &Context, database: &Database, args: &Value) -> Result<Report, Exit> {
-        let stage = Stage::set(database.url(), self).await?;
+        let stage = Stage::set(context, database.url(), self).await?;
         let done = context.signals.or(Box::pin(self.measure(&stage, args))).await;
         stage.strike().await;
         done
@@ -77,10 +77,11 @@ impl Bench {
         // A first host publishes what may be sent. It idles in an empty database: after a drain the server
         // is busy with its own upkeep for a while.
         let host = stage.host().await?;
-        let client = stage.client().await?;
         spinner.say("idling");
-        let idle = measure::idle(stage, &client, &host, task, args, self.idle).await?;
+        let idle = measure::idle(stage, &host, task, args, self.idle).await?;
         host.stop().await?;
+        // Another client: this one has not waited for anything yet, so it hears of nothing during the drain.
+        let client = stage.client().await?;
         spinner.say("measuring the disk");
         let flush_us = measure::flush(stage).await?;
         spinner.say("sending");
@@ -94,8 +95,9 @@ impl Bench {
             true => None,
             false => Some(measure::start(&client, self.rounds).await?),
         };
-        spinner.say("one after the other, beside half of the load that it can take");
-        let loaded = measure::loaded(&client, task, args, self.rounds, drain.per_second / 2.0).await?;
+        spinner.say("one after the other, beside a load");
+        let (loaded, beside) =
+            measure::loaded(&client, task, args, self.rounds, drain.per_second / 2.0).await?;
         host.stop().await?;
         Ok(Report {
             task: task.to_owned(),
@@ -109,6 +111,7 @@ impl Bench {
             latency,
             start,
             loaded,
+            beside,
             idle,
         })
     }

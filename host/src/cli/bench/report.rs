@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) latency: Times,
     pub(super) start: Option<Times>,
     pub(super) loaded: Times,
+    /// Tasks a second that others sent meanwhile: half of what the drain did, or what sending allowed.
+    pub(super) beside: f64,
     pub(super) idle: Idle,
 }
 
@@ -49,7 +51,8 @@ impl Report {
                 "rounds": self.latency.0.len(),
                 "result": quantiles(&self.latency),
                 "start": self.start.as_ref().map(quantiles),
-                "result_at_half_load": quantiles(&self.loaded),
+                "result_beside_load": quantiles(&self.loaded),
+                "load_per_second": self.beside,
             },
             "idle": self.idle,
         });
@@ -70,7 +73,11 @@ impl Report {
             latency.at(0.5),
             latency.at(0.99)
         ));
-        output::note(format!("         {:>8.2} ms at 99 % beside half of the load", loaded.at(0.99)));
+        output::note(format!(
+            "         {:>8.2} ms at 99 % beside {:.0} tasks/s of others",
+            loaded.at(0.99),
+            self.beside
+        ));
         output::note(format!("disk     {:>8.0} µs for a flush; a result takes two", self.flush_us));
         output::note(format!("idle     {:>8.1} transactions/s", idle.transactions_per_second));
         output::note("\nfrom send to result in hand, idle system:");

@@ -1,7 +1,7 @@
 //! What a bench works on: a database, a plugin directory and host processes of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -10,20 +10,25 @@ use tokio::process::{Child, Command};
 use crate::client::Client;
 use crate::store::{self, Connect, Store};
 
+use super::super::Context;
 use super::super::exit::Exit;
 use super::Bench;
 
 /// `noop` and `now`.
 const PLUGIN: &str = include_str!("plugin.wat");
+/// How the names of a bench's databases begin.
+pub(in crate::cli) const DATABASE: &str = "hostler_bench_";
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// Everything a bench made. Must be struck.
 #[must_use = "strike() it"]
 pub(super) struct Stage {
+    database: String,
     url: String,
     store: Store,
     plugins: PathBuf,
+    config: Option<PathBuf>,
     slots: u32,
     without_sandbox: bool,
     dir: tempfile::TempDir,
@@ -33,14 +38,14 @@ pub(super) struct Stage {
 pub(super) struct HostProcess(Child);
 
 impl Stage {
-    pub(super) async fn set(beside: &str, bench: &Bench) -> Result<Self, Exit> {
+    pub(super) async fn set(context: &Context, beside: &str, bench: &Bench) -> Result<Self, Exit> {
         let files = |error: std::io::Error| Exit::infrastructure(format!("no temporary directory: {error}"));
         let dir = tempfile::Builder::new().prefix("hostler-bench").tempdir().map_err(files)?;
         let plugins = match &bench.plugins {
             Some(plugins) => plugins.clone(),
             None => own_plugin(dir.path())?,
         };
-        let database = format!("hostler_bench_{:08x}", fastrand::u32(..));
+        let database = format!("{DATABASE}{:08x}", fastrand::u32(..));
         let url = Connect::parse(beside)?.beside(&database);
         Connect::create_database(&url).await.map_err(|error| {
             Exit::infrastructure(format!(
@@ -51,7 +56,8 @@ impl Stage {
         match open(&url).await {
             Ok(store) => {
                 let (slots, without_sandbox) = (bench.slots, bench.without_sandbox);
-                Ok(Self { url, store, plugins, slots, without_sandbox, dir })
+                let config = context.settings.config.clone();
+                Ok(Self { database, url, store, plugins, config, slots, without_sandbox, dir })
             }
             Err(error) => {
                 let _left = Connect::drop_database(&url).await;
@@ -64,7 +70,11 @@ impl Stage {
     pub(super) async fn strike(self) {
         self.store.pool().close().await;
         if let Err(error) = Connect::drop_database(&self.url).await {
-            tracing::warn!(%error, "the bench's database could not be removed");
+            tracing::warn!(database = self.database, %error, "the bench's database could not be removed");
+        }
+        let dir = self.dir.path().to_owned();
+        if let Err(error) = self.dir.close() {
+            tracing::warn!(dir = %dir.display(), %error, "the bench's directory could not be removed");
         }
     }
 
@@ -81,14 +91,18 @@ impl Stage {
         let failed = |what: String| Exit::infrastructure(format!("the bench's host did not start: {what}"));
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
-        command.args(["serve", "--slots", &self.slots.to_string()]).arg("--plugins").arg(&self.plugins);
+        command.args(["serve", "--leash", "--slots", &self.slots.to_string()]);
+        command.arg("--plugins").arg(&self.plugins);
         command.arg("--cache-dir").arg(self.dir.path().join("cache"));
         if self.without_sandbox {
             command.arg("--without-sandbox");
         }
         // By the environment: everybody may read a process's arguments, and a URL may hold a password.
         command.env("DATABASE_URL", &self.url).env("RUST_LOG", "warn");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let Some(stdout) = child.stdout.take() else { return Err(failed("no stdout".to_owned())) };
         let mut lines = BufReader::new(stdout).lines();
@@ -102,6 +116,11 @@ impl Stage {
 impl HostProcess {
     pub(super) fn pid(&self) -> Option<u32> {
         self.0.id()
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().ok().flatten()
     }
 
     /// Lets it drain and leave.
