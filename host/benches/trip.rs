@@ -53,6 +53,7 @@ async fn drain(url: &str, postgres: &Postgres, plugins: &Path, options: &Options
     let began = Instant::now();
     client.send_many("misbehave.noop", std::iter::repeat_n(&args, options.tasks)).await.expect("sent");
     let send_seconds = began.elapsed().as_secs_f64();
+    let copied_per_second = copy(&pool, &args.to_string(), options.tasks).await;
 
     let database_before = postgres.cpu_ms();
     let cpu_before = cpu_ms();
@@ -95,12 +96,35 @@ async fn drain(url: &str, postgres: &Postgres, plugins: &Path, options: &Options
     json!({
         "tasks": done,
         "send_per_second": (tasks / send_seconds).round(),
+        "bare_copy_per_second": copied_per_second.round(),
         "drain_per_second": (tasks / seconds).round(),
         "host_cpu_us_per_task": (cpu * 1000.0 / tasks * 10.0).round() / 10.0,
         "database_cpu_us_per_task": (database_cpu * 1000.0 / tasks * 10.0).round() / 10.0,
         "drain_wal_bytes_per_task": (wal_bytes / tasks).round(),
         "hot_ratio": (hot * 1000.0).round() / 1000.0,
     })
+}
+
+/// The same rows by a bare COPY into a table with the same columns, checks and indexes: what a bulk send could be at best.
+async fn copy(pool: &sqlx::PgPool, args: &str, tasks: usize) -> f64 {
+    let mut conn = pool.acquire().await.expect("a connection");
+    let make = "create table hostler.bare (like hostler.task including all)";
+    sqlx::query(make).execute(&mut *conn).await.expect("a table");
+    let bytes: String = args.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let row = |n: usize| format!("{}\t{n}\t7\t1\t1\t3\tt\t\\\\x{bytes}\n", uuid::Uuid::now_v7());
+    let rows: String = (0..tasks).map(row).collect();
+    let into =
+        "copy hostler.bare (id, pos, fingerprint, lane, home, redeliveries_max, keep_input, args) from stdin";
+    let began = Instant::now();
+    let mut copying = conn.copy_in_raw(into).await.expect("a copy");
+    for chunk in rows.as_bytes().chunks(1 << 16) {
+        copying.send(chunk).await.expect("taken");
+    }
+    let copied = copying.finish().await.expect("copied");
+    let seconds = began.elapsed().as_secs_f64();
+    assert_eq!(usize::try_from(copied).expect("a count"), tasks);
+    sqlx::query("drop table hostler.bare").execute(&mut *conn).await.expect("gone");
+    tasks as f64 / seconds
 }
 
 /// One task after the other, from send to result in hand.

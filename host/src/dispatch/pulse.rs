@@ -30,7 +30,7 @@ const HISTORY: Duration = Duration::from_secs(3600);
 /// transaction holds vacuum up, is followed by looks at newer positions alone, for so many times as long.
 const FULL_LOOK_SHARE: u32 = 50;
 /// So far behind the newest position those begin: a sender may take a while to commit.
-const LATE_POSITIONS: i64 = 10_000;
+const LATE_POSITIONS: i64 = 20_000;
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
 
@@ -191,8 +191,9 @@ impl Keeper {
         let floor = if everywhere { 0 } else { self.floor };
         let began = Instant::now();
         let poll = crate::store::poll(conn, shift.session(), &lanes, floor).await?;
+        // Also after the others: at a high rate a floor that stays is soon far behind the newest.
+        self.floor = poll.newest_position - LATE_POSITIONS;
         if everywhere {
-            self.floor = poll.newest_position - LATE_POSITIONS;
             self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
         }
         shift.clock().set(poll.now_us);

@@ -1,11 +1,11 @@
 //! History by the day: an id alone leads to its partition, and a late finisher still finds a place.
 
 use hostler::Status;
-use hostler::store::PgConnection;
+use hostler::store::{self, PgConnection};
 use hostler::task::TaskId;
 use sqlx::Connection;
 
-use super::stage::{Stage, complete, retry, written};
+use super::stage::{HOST, Stage, claim_on, complete, new_task, retry, settle_of, written};
 
 /// PostgreSQL keeps so many of a transaction's locks where they cost nothing; beyond, all reads share one table.
 const FAST_LOCKS: i64 = 16;
@@ -51,6 +51,38 @@ async fn reading_one_task_touches_one_day_among_forty() {
         assert!(found.len() == 1 && count <= FAST_LOCKS && slow == 0, "attempts: {count} locks, {slow} slow");
         tx.rollback().await.expect("over");
     }
+}
+
+#[tokio::test]
+async fn a_send_a_claim_and_a_settle_take_cheap_locks_alone() {
+    let mut stage = Stage::new().await;
+    stage.execute("select hostler.make_partitions(current_date - 30, 40)").await;
+    let (lane, options) = (stage.lane, stage.options());
+    // Repeated, as a host's connection does.
+    for number in 1..=7 {
+        let mut tx = stage.conn.begin().await.expect("a transaction");
+        let task = new_task(TaskId::now_v7());
+        store::insert(&mut tx, &options, &[task], true).await.expect("sent");
+        cheap("send", &mut tx).await;
+        tx.commit().await.expect("sent");
+
+        let mut tx = stage.conn.begin().await.expect("a transaction");
+        let claims = claim_on(&mut tx, HOST, number, lane).await;
+        cheap("claim", &mut tx).await;
+        tx.commit().await.expect("claimed");
+
+        let settles: Vec<_> = claims.into_iter().map(|claim| settle_of(claim, complete())).collect();
+        assert_eq!(settles.len(), 1);
+        let mut tx = stage.conn.begin().await.expect("a transaction");
+        store::settle(&mut tx, HOST, &settles).await.expect("settled");
+        cheap("settle", &mut tx).await;
+        tx.commit().await.expect("settled");
+    }
+}
+
+async fn cheap(statement: &str, conn: &mut PgConnection) {
+    let (count, slow) = locks(conn).await;
+    assert!(count > 0 && count <= FAST_LOCKS && slow == 0, "{statement}: {count} locks, {slow} slow");
 }
 
 #[tokio::test]
