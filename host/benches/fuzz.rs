@@ -44,7 +44,7 @@ timeout_ms = 1
 memory_bytes_max = 5
 [grants]
 env = ["*"]
-secrets = []
+secrets = { files = [], env = ["*"] }
 [[grants.http]]
 origin = "https://*"
 [[grants.directories]]

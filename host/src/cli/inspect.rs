@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::sandbox::{Plugin, Sandbox, SandboxConfig};
 
 use super::exit::Exit;
-use super::{Context, output, plugins};
+use super::{Context, output, plugins, settings};
 
 /// Shows a component's imports, exports, tasks with their schemas, and sizes. Grants beside it are not looked at.
 #[derive(Debug, Args)]
@@ -113,9 +113,10 @@ const LIMITS: &str = "
 # [limits]
 # timeout_ms = 60000";
 
-/// Loads a component as it is, without grants and with what is built in.
+/// Loads a component as it is, without grants, under the host's configuration.
 async fn load(context: &Context, file: &std::path::Path) -> Result<(Plugin, u64), Exit> {
     let cache_dir = Some(context.cache_dir()).filter(|dir| dir.is_dir());
-    let sandbox = Sandbox::start(SandboxConfig { slots: 2, cache_dir, ..SandboxConfig::default() })?;
+    let bounds = settings::bounds(context)?;
+    let sandbox = Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, ..SandboxConfig::default() })?;
     plugins::load_alone(&sandbox, file).await
 }

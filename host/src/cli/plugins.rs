@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::sandbox::{Plugin, Problem, Sandbox, SandboxConfig};
+use crate::sandbox::{Plugin, Problem, Sandbox, SandboxConfig, read_grants};
 
 use super::exit::{Code, Exit};
 use super::{Context, output, settings};
@@ -135,7 +135,10 @@ pub(super) async fn look(sandbox: &Sandbox, dir: &Path) -> Result<Directory, Exi
 /// Loads one file with the grants beside it; the error names it.
 pub(super) async fn load(sandbox: &Sandbox, path: &Path) -> Result<(Plugin, u64), Exit> {
     let beside = path.with_extension("toml");
-    let grants = match std::fs::read_to_string(&beside) {
+    if let Some(dir) = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned())) {
+        sandbox.guard(dir);
+    }
+    let grants = match read_grants(&beside) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Exit::refused(format!("{}: {error}", beside.display()))),

@@ -18,8 +18,14 @@ pub(super) fn bounds(context: &Context) -> Result<Bounds, Exit> {
     let named = context.settings.config.clone();
     let path = named.clone().unwrap_or_else(|| PathBuf::from(USUAL));
     match std::fs::read_to_string(&path) {
-        Ok(text) => Bounds::parse(&text).map_err(|what| wrong(&path, what)),
+        Ok(text) => {
+            tracing::info!(file = %path.display(), "what guests may use and touch is configured");
+            Bounds::parse(&text).map_err(|what| wrong(&path, what))
+        }
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            tracing::info!(
+                "no {USUAL} here: limits are as built in, and each plugin's grants have no ceiling"
+            );
             Ok(Bounds::default())
         }
         Err(error) => Err(wrong(&path, error.to_string())),

@@ -89,7 +89,7 @@ pub(super) struct Facts {
 /// A fresh store for one attempt, with every limit set and with what the plugin is granted, if anything.
 ///
 /// # Errors
-/// [`SandboxError::Setup`]: a granted directory cannot be opened any more.
+/// [`SandboxError::Setup`]: the system has no descriptor left for a granted directory.
 pub(super) fn store(
     engine: &Engine,
     facts: Facts,
@@ -110,8 +110,9 @@ pub(super) fn store(
         wasi.envs(&powers.env);
         for directory in &powers.directories {
             let perms = if directory.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            wasi.preopened_dir(&directory.host, &directory.guest, perms).map_err(|error| {
-                SandboxError::Setup(format!("the granted directory {}: {error}", directory.host.display()))
+            // By its descriptor: a guest that may write around it could swap its path for a link.
+            wasi.preopened_dir(directory.path(), &directory.guest, perms).map_err(|error| {
+                SandboxError::Setup(format!("the granted directory {}: {error}", directory.real().display()))
             })?;
         }
         http = Some(Box::new(Requests::new(powers.http.clone(), limits)));

@@ -75,7 +75,7 @@ limits! {
     /// The wasm stack, in bytes. It holds for the whole host: only the value the sandbox started with counts.
     stack_bytes_max = MIB / 2, at most MIB;
     /// Handles that the guest holds at once: streams, files, requests.
-    resources_max = 4096, at most 65_536;
+    resources_max = 512, at most 65_536;
     /// The arguments, in bytes.
     args_bytes_max = 16 * MIB, at most 64 * MIB;
     /// The result, in bytes.

@@ -38,6 +38,7 @@ const DESCRIBE: Limits = Limits {
     args_bytes_max: 0,
     result_bytes_max: 4 << 20,
     log_bytes_max: 16 << 10,
+    resources_max: 256,
     ..Limits::DEFAULT
 };
 
@@ -78,12 +79,19 @@ impl Sandbox {
             None => (None, Vec::new()),
             Some(grants) => {
                 let lacking = |what| Fault::NotThere { file: file.clone(), what };
-                let ceiling = self.bounds.grants.clone();
+                let (ceiling, own) = (self.bounds.grants.clone(), self.own_dirs());
                 // Directories and secrets are looked up, which may wait for a disk.
-                let resolved =
-                    self.handle().spawn_blocking(move || Powers::resolve(&grants, ceiling.as_ref())).await;
+                let resolve = move || {
+                    let resolved = Powers::resolve(&grants, ceiling.as_ref())?;
+                    let trespass = resolved.0.trespass(&own);
+                    Ok::<_, String>((resolved, trespass))
+                };
+                let resolved = self.handle().spawn_blocking(resolve).await;
                 let closing = |_| Fault::Host("the sandbox is closing".to_owned());
-                let (powers, notes) = resolved.map_err(closing)?.map_err(lacking)?;
+                let ((powers, notes), trespass) = resolved.map_err(closing)?.map_err(lacking)?;
+                if let Some(what) = trespass {
+                    return Err(wrong(what));
+                }
                 (Some(powers), notes)
             }
         };

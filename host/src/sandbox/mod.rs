@@ -8,6 +8,7 @@
 mod attempt;
 mod bindings;
 mod cache;
+mod descriptors;
 mod engine;
 mod error;
 mod grants;
@@ -24,7 +25,7 @@ mod result;
 mod stop;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
@@ -37,7 +38,8 @@ use crate::task::Report;
 use attempt::Phase;
 pub use attempt::{Call, HostCalls};
 pub use error::{Fault, PluginError, SandboxError};
-pub use grants::{Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, Origin, SecretRule};
+pub(crate) use grants::read_grants;
+pub use grants::{Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, Origin, SecretRule, SecretSources};
 pub use limits::{Effective, Limits, SomeLimits, Source};
 pub use plugin::Plugin;
 pub use registry::{Loaded, Problem, Registry};
@@ -70,6 +72,9 @@ pub struct Sandbox {
     bounds: Bounds,
     cache: Option<Arc<cache::Cache>>,
     compiling: Arc<Semaphore>,
+    /// How many handles an attempt with grants may hold: each may be a descriptor.
+    handles_max: u64,
+    own_dirs: Mutex<Vec<PathBuf>>,
     // Taken by `drop` alone.
     runtime: Option<Runtime>,
 }
@@ -78,7 +83,7 @@ impl Sandbox {
     /// Sets up the engine, its pool and the threads.
     ///
     /// A pool that does not fit the address space and a cache that cannot be trusted are told as warnings; the
-    /// sandbox then works without.
+    /// sandbox then works without. The process's limit of open files is raised as far as it may be.
     ///
     /// # Errors
     /// [`SandboxError::Setup`] or [`SandboxError::Threads`].
@@ -86,6 +91,8 @@ impl Sandbox {
         let Bounds { limits, ceiling, .. } = &config.bounds;
         let engine = engine::build(config.slots, ceiling, limits.within(ceiling).stack_bytes_max)?;
         let linker = guest::linker(&engine).map_err(|error| SandboxError::Setup(error::one_line(&error)))?;
+        let handles_max = descriptors::share(descriptors::raise(), config.slots);
+        let own_dirs = Mutex::new(config.cache_dir.iter().cloned().collect());
         let cache = config.cache_dir.and_then(|dir| match cache::Cache::open(&dir) {
             Ok(cache) => Some(Arc::new(cache)),
             Err(error) => {
@@ -106,6 +113,8 @@ impl Sandbox {
             bounds: config.bounds,
             cache,
             compiling: Arc::new(Semaphore::new(1)),
+            handles_max,
+            own_dirs,
             runtime: Some(runtime),
         }))
     }
@@ -127,8 +136,20 @@ impl Sandbox {
     /// # Errors
     /// Only where the host is at fault: [`SandboxError::Full`] if more attempts run than there are slots,
     /// [`SandboxError::Setup`] if the system gives no memory, [`SandboxError::Panicked`]. Give the attempt back.
-    pub async fn run(&self, plugin: &Plugin, call: Call) -> Result<Report, SandboxError> {
+    pub async fn run(&self, plugin: &Plugin, mut call: Call) -> Result<Report, SandboxError> {
+        if plugin.powers().is_some() {
+            call.limits.resources_max = call.limits.resources_max.min(self.handles_max);
+        }
         attempt::run(&self.engine, plugin, call).await
+    }
+
+    /// From now on, no grant lets a guest write in this directory, above it or below it.
+    pub(crate) fn guard(&self, dir: PathBuf) {
+        self.own_dirs.lock().unwrap_or_else(PoisonError::into_inner).push(dir);
+    }
+
+    fn own_dirs(&self) -> Vec<PathBuf> {
+        self.own_dirs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn handle(&self) -> &Handle {

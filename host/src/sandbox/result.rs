@@ -17,7 +17,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// The longest code of a guest's failure, in bytes. Well-formed ones have 64 at most.
 const CODE_BYTES_MAX: usize = 256;
 /// The longest line in a trap's reason, in bytes.
-const REASON_BYTES_MAX: usize = 1 << 10;
+pub(super) const REASON_BYTES_MAX: usize = 1 << 10;
 /// A host call may hand over this much whatever the result's limit is, in bytes. A single message to `log` beyond it
 /// traps: copying it would cost the host what the limits are there to save.
 const HOSTCALL_BYTES_MIN: u64 = 4 << 20;
@@ -77,7 +77,7 @@ pub(super) fn stopped(
         None => {}
     }
     if let Some(denied) = error.downcast_ref::<NotGranted>() {
-        return Ok(Outcome::Denied(denied.to_string()));
+        return Ok(Outcome::Denied(cut(denied.to_string(), REASON_BYTES_MAX)));
     }
     if error.is::<WasmBacktrace>() {
         // A host function refused what it was given, such as more than the hostcall fuel allows.
@@ -131,7 +131,8 @@ fn reason(trap: Trap, stderr: &str) -> String {
     cut(reason, REASON_BYTES_MAX)
 }
 
-fn cut(mut text: String, bytes_max: usize) -> String {
+/// The text, or its beginning with a mark that it is no more.
+pub(super) fn cut(mut text: String, bytes_max: usize) -> String {
     if text.len() > bytes_max {
         text.truncate(text.floor_char_boundary(bytes_max - '…'.len_utf8()));
         text.push('…');

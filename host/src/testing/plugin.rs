@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use chrono::Utc;
 use hostler_guest::TaskRef;
 
-use crate::sandbox::{Call, PluginError, Sandbox, SandboxConfig, SandboxError, Stop};
+use crate::sandbox::{Call, PluginError, Sandbox, SandboxConfig, SandboxError, Stop, read_grants};
 use crate::task::verdict::{Verdict, decide};
 use crate::task::{Claim, Operational, Report, TaskError};
 
@@ -47,7 +47,7 @@ impl Plugin {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|error| LoadError::Read { path: path.to_owned(), error })?;
         let beside = path.with_extension("toml");
-        let grants = match std::fs::read_to_string(&beside) {
+        let grants = match read_grants(&beside) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             read => Some(read.map_err(|error| LoadError::Read { path: beside, error })?),
         };

@@ -21,7 +21,7 @@ use super::database::{Database, Need};
 use super::exit::Exit;
 use super::info::story;
 use super::output::Spinner;
-use super::{Context, output};
+use super::{Context, output, settings};
 
 use acts::Act;
 
@@ -110,6 +110,7 @@ async fn perform(
 ) -> Result<Vec<Played>, Exit> {
     let mut config = HostConfig::new(database.url(), dir);
     config.slots = 8;
+    config.bounds = settings::bounds(context)?;
     config.cache_dir = Some(context.cache_dir());
     let spinner = Spinner::start("starting a host");
     let host = Host::start(config).await?;

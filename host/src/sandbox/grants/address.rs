@@ -34,10 +34,10 @@ fn v4_reach(ip: Ipv4Addr) -> Reach {
 }
 
 fn v6_reach(ip: Ipv6Addr) -> Reach {
-    // Amazon's metadata service, in the midst of a private range.
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match ip.segments() {
-        _ if ip == METADATA || ip.is_multicast() || ip.is_unicast_link_local() => Reach::Special,
+        // Metadata, time and name servers of Amazon and Google, in the midst of a private range.
+        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] => Reach::Special,
+        _ if ip.is_multicast() || ip.is_unicast_link_local() => Reach::Special,
         _ if ip.is_loopback() || ip.is_unique_local() => Reach::Private,
         // Global unicast, but for Teredo, documentation, benchmarks and 6to4, which wrap or mean other addresses.
         [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, ..] => Reach::Special,
@@ -82,6 +82,8 @@ mod tests {
             "::",
             "fe80::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
             "ff02::1",
             "64:ff9b::7f00:1",
             "2002:7f00:1::",

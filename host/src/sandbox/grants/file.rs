@@ -1,17 +1,20 @@
 //! `<plugin>.toml` beside `<plugin>.wasm`, and the ceiling over all of them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Table;
 
 use super::keys::{check, read, take_table, take_tables};
 use super::origin::{Origin, Target};
+use super::place::read_text;
 use crate::sandbox::limits::{Limits, SomeLimits};
 
 /// The longest file of grants, in bytes.
 pub(in crate::sandbox) const FILE_BYTES_MAX: u64 = 64 << 10;
+/// The longest secret, in bytes.
+const SECRET_BYTES_MAX: u64 = 8 << 10;
 
 /// What a plugin may touch and how much it may use, as its operator wrote it.
 #[derive(Debug, Clone, Default)]
@@ -76,8 +79,18 @@ pub struct GrantsCeiling {
     pub directories: Vec<Directory>,
     /// The names of variables; `*` is all.
     pub env: Vec<String>,
-    /// The names of secrets; `*` is all.
-    pub secrets: Vec<String>,
+    /// Where secrets may come from.
+    pub secrets: SecretSources,
+}
+
+/// Where secrets may come from. What a guest calls one says nothing about what it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct SecretSources {
+    /// Files, and directories with everything below them.
+    pub files: Vec<PathBuf>,
+    /// The names of variables of the host's own environment; `*` is all.
+    pub env: Vec<String>,
 }
 
 const HTTP_KEYS: &[&str] = &["origin", "methods", "private"];
@@ -146,17 +159,18 @@ impl GrantsCeiling {
     /// # Errors
     /// What is wrong, with the key; an unknown key with the nearest known one.
     pub fn parse(mut table: Table) -> Result<Self, String> {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         #[serde(default)]
-        #[derive(Default)]
         struct Names {
             env: Vec<String>,
-            secrets: Vec<String>,
         }
         check(&table, "grants", &["http", "directories", "env", "secrets"])?;
         let http = http_rules(&mut table)?;
         let directories = take_tables(&mut table, "directories", &["host", "write"])?;
-        let Names { env, secrets } = read(table, "grants")?;
+        let secrets = take_table(&mut table, "secrets")?;
+        check(&secrets, "grants.secrets", &["files", "env"])?;
+        let secrets = read(secrets, "grants.secrets")?;
+        let Names { env } = read(table, "grants")?;
         Ok(Self { http, directories, env, secrets })
     }
 }
@@ -176,17 +190,41 @@ impl SecretRule {
         }
     }
 
-    /// Reads the secret itself.
-    pub(super) fn read(&self, name: &str) -> Result<String, String> {
+    /// Reads the secret itself; `None` if it comes from where the ceiling allows none.
+    pub(super) fn read(&self, name: &str, ceiling: Option<&SecretSources>) -> Result<Option<String>, String> {
         let text = match (&self.file, &self.env) {
-            (Some(file), _) => std::fs::read_to_string(file)
-                .map_err(|error| format!("the secret {name}: {}: {error}", file.display()))?,
-            (None, Some(env)) => std::env::var(env)
-                .map_err(|_| format!("the secret {name}: the host's environment has no {env}"))?,
+            (Some(file), _) => {
+                let (text, real) = read_text(file, SECRET_BYTES_MAX)
+                    .map_err(|error| format!("the secret {name}: {}: {error}", file.display()))?;
+                if ceiling.is_some_and(|sources| !sources.have_file(&real)) {
+                    return Ok(None);
+                }
+                text
+            }
+            (None, Some(env)) => {
+                if ceiling.is_some_and(|sources| !covers(&sources.env, env)) {
+                    return Ok(None);
+                }
+                std::env::var(env)
+                    .map_err(|_| format!("the secret {name}: the host's environment has no {env}"))?
+            }
             (None, None) => return Err(format!("the secret {name}: it has no source")),
         };
-        Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+        Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
     }
+}
+
+impl SecretSources {
+    /// Whether a file is among them; by its real path, so that neither a link nor `..` leads around the ceiling.
+    fn have_file(&self, real: &Path) -> bool {
+        let mut allowed = self.files.iter().filter_map(|allowed| allowed.canonicalize().ok());
+        allowed.any(|allowed| real.starts_with(allowed))
+    }
+}
+
+/// Whether a name is among those that a ceiling allows.
+pub(super) fn covers(allowed: &[String], name: &str) -> bool {
+    allowed.iter().any(|one| one == "*" || one == name)
 }
 
 /// Reads a table of limits.

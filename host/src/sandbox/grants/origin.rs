@@ -63,7 +63,9 @@ impl Origin {
             return Err(wrong("it ends after host and port"));
         }
         let (host, port) = host_and_port(rest, https).map_err(|what| wrong(&what))?;
-        if host.strip_prefix("*.").unwrap_or(&host).contains('*') && host != "*" {
+        // `*.` is half a pattern, not all hosts.
+        let dots_alone = host == "*" && rest.split(':').next() != Some("*");
+        if dots_alone || host.strip_prefix("*.").unwrap_or(&host).contains('*') && host != "*" {
             return Err(wrong("a * stands alone or before the first dot"));
         }
         Ok(Self(Target { https, host, port }))
@@ -78,6 +80,11 @@ impl Origin {
     /// The address it names, if it names one and no name.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.0.host.parse().ok()
+    }
+
+    /// Whether it names every server that the other one names.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        self.covers(&other.0)
     }
 
     pub(crate) fn covers(&self, target: &Target) -> bool {
@@ -175,6 +182,8 @@ mod tests {
             "https://a:x",
             "https://a.*.b",
             "https://*a",
+            "https://*.",
+            "https://*..:443",
             "https://[::1",
             "https://::1",
             "https://[x]",

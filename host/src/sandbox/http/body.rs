@@ -30,7 +30,8 @@ pub(super) struct Bounded<B> {
 }
 
 impl<B> Bounded<B> {
-    /// `pause` is how long each next frame may take. A guest's own pauses end with its attempt.
+    /// `pause` is how long each next frame of a response may take from when the guest waits for it. The frames of a
+    /// request come when the guest gives them; that has an end with its attempt.
     pub(super) fn new(
         inner: B,
         direction: Direction,

@@ -11,13 +11,14 @@ mod send;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::header::{HeaderMap, HeaderValue};
+use tokio::sync::Semaphore;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
@@ -26,6 +27,17 @@ use super::Limits;
 use super::grants::HttpRule;
 use super::grants::address::{Reach, reach};
 use super::grants::origin::{Origin, Target};
+use super::result::{REASON_BYTES_MAX, cut};
+
+/// The longest name of a method, in bytes.
+const METHOD_BYTES_MAX: usize = 32;
+// What a guest's handles hold is memory of the host's, and `memory_bytes_max` does not count it.
+/// One write to a body, in bytes.
+const CHUNK_BYTES_MAX: usize = 16 << 10;
+/// The headers of one message that a guest makes, in bytes.
+const FIELDS_BYTES_MAX: usize = 16 << 10;
+/// So many names are looked up at once: nobody can stop a look-up, and each holds a thread.
+static LOOKUPS: Semaphore = Semaphore::const_new(32);
 
 /// How a server's name becomes addresses.
 type Lookup = Arc<
@@ -73,7 +85,15 @@ impl Http {
     ) -> Result<Self, String> {
         static TLS: LazyLock<Result<Arc<rustls::ClientConfig>, String>> = LazyLock::new(tls);
         let lookup: Lookup = Arc::new(|host, port| {
-            Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+            Box::pin(async move {
+                let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+                let look = move || -> io::Result<Vec<SocketAddr>> {
+                    // Given back when the look-up ends, not when whoever waits for it gives up.
+                    let _held = permit;
+                    Ok((host.as_str(), port).to_socket_addrs()?.collect())
+                };
+                tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
+            })
         });
         Ok(Self { rules, ceiling, secrets, tls: TLS.clone()?, lookup })
     }
@@ -88,6 +108,9 @@ impl Http {
                 named: private.iter().find_map(|rule| rule.origin.address()),
             })
         };
+        if method.len() > METHOD_BYTES_MAX {
+            return Err(format!("a method of {} bytes cannot be granted", method.len()));
+        }
         if method == "CONNECT" {
             return Err(format!("CONNECT {target} is a tunnel to anywhere and cannot be granted"));
         }
@@ -174,7 +197,10 @@ impl Denied {
     }
 
     fn tell(&self, what: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| cut(what, REASON_BYTES_MAX));
     }
 }
 
@@ -182,7 +208,9 @@ impl Requests {
     /// Without grants every request is refused.
     pub(super) fn new(http: Option<Arc<Http>>, limits: &Limits) -> Self {
         let hooks = Hooks { http, limits: *limits, sent: 0, denied: Denied::default() };
-        Self { ctx: WasiHttpCtx::new(), hooks }
+        let mut ctx = WasiHttpCtx::new();
+        ctx.set_field_size_limit(FIELDS_BYTES_MAX);
+        Self { ctx, hooks }
     }
 
     pub(super) fn denied(&self) -> Option<String> {
@@ -236,6 +264,10 @@ impl WasiHttpHooks for Hooks {
         Box::new(sending.send(request))
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES_MAX
+    }
+
     // The stock hooks log a warning for each: a guest could fill the host's log with them.
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
         tracing::debug!(%error, "a guest's HTTP request failed");
@@ -267,11 +299,13 @@ fn tls() -> Result<Arc<rustls::ClientConfig>, String> {
         tracing::warn!(ignored, "this machine has no certificate authorities: no guest can speak https");
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("TLS: {error}"))?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // A session that one plugin began is not for another to go on with.
+    config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -317,6 +351,32 @@ mod tests {
         assert!(open.covers(public) && !open.covers(loopback) && !open.covers(metadata));
         let capped = under.permit(&target("http://127.0.0.1:1/"), "GET").expect("granted");
         assert!(!capped.covers(loopback), "the ceiling allows no private address");
+    }
+
+    #[test]
+    fn what_a_guest_says_is_cut() {
+        let open = rules("[[http]]\norigin = \"https://a.example\"");
+        let http = Http::new(open, None, Vec::new()).expect("HTTP");
+        let told = http.permit(&target("https://a.example/"), &"X".repeat(33)).expect_err("no method");
+        assert!(told.contains("33 bytes"), "{told}");
+        let denied = Denied::default();
+        denied
+            .tell(http.permit(&target(&format!("https://{}", "a".repeat(9000))), "GET").expect_err("denied"));
+        assert!(denied.first().is_some_and(|told| told.len() <= REASON_BYTES_MAX));
+    }
+
+    #[test]
+    fn handles_hold_little_memory_of_the_host() {
+        use wasmtime_wasi_http::WasiHttpCtxView;
+        use wasmtime_wasi_http::p2::bindings::http::types::HostFields;
+
+        let mut requests = Requests::new(None, &Limits::DEFAULT);
+        assert_eq!(requests.hooks.p2_outgoing_body_chunk_size(), CHUNK_BYTES_MAX);
+        let mut table = wasmtime::component::ResourceTable::new();
+        let mut view =
+            WasiHttpCtxView { hooks: &mut requests.hooks, table: &mut table, ctx: &mut requests.ctx };
+        let mut fields = |bytes| view.from_list(vec![("x".to_owned(), vec![b'x'; bytes])]);
+        assert!(fields(FIELDS_BYTES_MAX / 2).is_ok() && fields(FIELDS_BYTES_MAX).is_err());
     }
 
     #[test]

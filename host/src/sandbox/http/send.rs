@@ -19,6 +19,9 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::body::{Bounded, Direction};
 use super::{Denied, Http, Permit, Sent, Target};
 
+/// What a connection holds of what was not read or sent yet, in bytes, each way; a response's head fits in.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -37,7 +40,9 @@ impl Sending {
     /// Gives the response and the future that drives the connection. Dropping either closes it.
     pub(super) async fn send(self, request: Request<WasiBody>) -> Sent {
         let stream = timeout(self.connect, self.open()).await.map_err(|_| Error::ConnectionTimeout)??;
-        let (mut sender, connection) = timeout(self.connect, http1::handshake(TokioIo::new(stream)))
+        let mut http = http1::Builder::new();
+        http.max_buf_size(BUFFER_BYTES_MAX);
+        let (mut sender, connection) = timeout(self.connect, http.handshake(TokioIo::new(stream)))
             .await
             .map_err(|_| Error::ConnectionTimeout)??;
         let bounded = |direction| {
@@ -48,7 +53,8 @@ impl Sending {
         let (mut head, body) = request.into_parts();
         // Only a proxy gets the whole URI.
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        head.uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+        let slash = if path.starts_with('?') { "/" } else { "" };
+        head.uri = format!("{slash}{path}").parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         let request = Request::from_parts(head, Bounded::new(body, direction, max, pause, denied));
 
         let mut connection = Some(Box::pin(connection));
@@ -75,10 +81,13 @@ impl Sending {
         Ok((
             response,
             Box::new(async move {
-                match connection {
-                    Some(connection) => connection.await.map_err(Error::from),
-                    None => Ok(()),
+                // Whoever reads the body gets the error there; from here it would only be logged as a warning.
+                if let Some(connection) = connection
+                    && let Err(error) = connection.await
+                {
+                    tracing::debug!(%error, "a guest's connection broke off");
                 }
+                Ok(())
             }),
         ))
     }
@@ -112,22 +121,34 @@ impl Sending {
         let (allowed, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
             found.into_iter().partition(|address| self.permit.covers(address.ip()));
         if let (true, Some(address)) = (allowed.is_empty(), refused.first()) {
-            let target = &self.target;
-            self.denied.tell(format!(
-                "{target} is at {}, which is not public: a [[http]] that names it with private = true would allow it",
-                address.ip()
-            ));
-            return Err(Error::DestinationIpProhibited);
+            return Err(self.not_public(address.ip()));
         }
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in allowed {
             match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) if self.permit.private || !leads_back(&stream).map_err(Error::Connect)? => {
+                    return Ok(stream);
+                }
+                // Before a byte was sent.
+                Ok(_) => return Err(self.not_public(address.ip())),
                 Err(error) => last = error,
             }
         }
         Err(Error::Connect(last))
     }
+
+    fn not_public(&self, address: IpAddr) -> Error {
+        let target = &self.target;
+        self.denied.tell(format!(
+            "{target} is at {address}, which is not public: a [[http]] that names it with private = true would allow it"
+        ));
+        Error::DestinationIpProhibited
+    }
+}
+
+/// Whether it goes to this machine itself, be it by its public address: what listens there may trust its neighbours.
+fn leads_back(stream: &TcpStream) -> io::Result<bool> {
+    Ok(stream.local_addr()?.ip() == stream.peer_addr()?.ip())
 }
 
 /// A body that was refused on the way out fails the request; the guest is told which limit it was.
@@ -227,5 +248,25 @@ mod tests {
         let mut granted = requests(&format!("{}private = true", rules("127.0.0.1")), None);
         let (body, _) = tokio::join!(get(&mut granted, &uri), serve(listener));
         assert_eq!(body.expect("granted"), "hi");
+    }
+
+    #[tokio::test]
+    async fn a_query_without_a_path_is_asked_of_the_root() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a server");
+        let address = listener.local_addr().expect("an address");
+        let rules = format!("[[http]]\norigin = \"http://{address}\"\nprivate = true");
+        let mut requests = requests(&rules, None);
+        let uri = format!("http://{address}?b");
+        let (body, head) = tokio::join!(get(&mut requests, &uri), serve(listener));
+        assert_eq!(body.expect("answered"), "hi");
+        assert!(head.starts_with("GET /?b HTTP/1.1\r\n"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_this_very_machine_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a server");
+        let address = listener.local_addr().expect("an address");
+        let back = TcpStream::connect(address).await.expect("connected");
+        assert!(leads_back(&back).expect("addresses"));
     }
 }

@@ -91,6 +91,7 @@ impl Registry {
     pub async fn open(sandbox: Arc<Sandbox>, dir: PathBuf) -> Result<Self, SandboxError> {
         let failed = |source| SandboxError::Directory { path: dir.clone(), source };
         tokio::fs::create_dir_all(&dir).await.map_err(failed)?;
+        sandbox.guard(dir.clone());
         let shared = Arc::new(Shared { current: ArcSwap::default(), changes: watch::Sender::new(0) });
         let woken = Arc::new(Notify::new());
         // Before the first look, so that nothing falls in between.

@@ -44,6 +44,29 @@ fn a_mistake_in_a_file_is_told_with_file_key_and_the_nearest_key() {
         said(command(&["run", file, "word_count", r#"{"text": ""}"#]).current_dir(dir.path())).ends(2);
     refused.tells("hostler.toml").tells("\"ceiling\"");
     run(&["run", file, "word_count", "{}", "--config", "/no/such/file"]).ends(2).tells("/no/such/file");
+    run(&["inspect", file, "--config", "/no/such/file"]).ends(2).tells("/no/such/file");
+}
+
+#[test]
+fn which_configuration_holds_is_logged() {
+    let dir = own_plugins(&["text"]);
+    let config = dir.path().join("other.toml");
+    fs::write(&config, "[limits]\nlog_lines_max = 9\n").expect("written");
+    let (plugins, config) = (dir.path().to_str().expect("text"), config.to_str().expect("text"));
+    run(&["plugins", "--plugins", plugins, "-v", "--config", config]).ends(0).tells("other.toml");
+    said(command(&["plugins", "--plugins", plugins, "-v"]).current_dir(dir.path()))
+        .ends(0)
+        .tells("no hostler.toml here");
+}
+
+#[test]
+fn a_guest_may_not_write_where_plugins_are() {
+    let dir = own_plugins(&["text"]);
+    let file = dir.path().join("text.wasm");
+    let grants = format!("[[directories]]\nhost = {:?}\nguest = \"/p\"\nwrite = true\n", dir.path());
+    fs::write(dir.path().join("text.toml"), grants).expect("written");
+    let refused = run(&["run", file.to_str().expect("text"), "word_count", r#"{"text": ""}"#]).ends(2);
+    refused.tells("text.toml").tells("the host's own");
 }
 
 #[test]

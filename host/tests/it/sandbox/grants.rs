@@ -60,6 +60,69 @@ async fn a_directory_ends_at_its_edge() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_swapped_for_a_link_stays_the_one_that_was_granted() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (outer, elsewhere) = (dir.path().join("outer"), dir.path().join("elsewhere"));
+    let inner = outer.join("inner");
+    fs::create_dir_all(&inner).and_then(|()| fs::create_dir(&elsewhere)).expect("made");
+    fs::write(inner.join("file"), "granted").expect("written");
+    fs::write(elsewhere.join("file"), "secret").expect("written");
+    let grants =
+        format!("{}[[directories]]\nhost = {inner:?}\nguest = \"/inner\"\n", directory(&outer, true));
+    let plugin = granted(&grants).await;
+    let read = async || at(&plugin, "read", "/inner/file").await;
+    assert_eq!(read().await.outcome, Outcome::Returned(br#""granted""#.to_vec()));
+    // What a guest may do that writes in the outer one.
+    fs::rename(&inner, outer.join("moved")).expect("moved");
+    symlink("../elsewhere", &inner).expect("linked");
+    assert_eq!(read().await.outcome, Outcome::Returned(br#""granted""#.to_vec()));
+    fs::remove_dir_all(outer.join("moved")).expect("removed");
+    let gone = read().await;
+    assert!(failed(&gone), "the guest's business, and no fault of the host's: {gone:?}");
+    let fault = refused(&grants).await;
+    assert!(fault.to_string().contains("where guests may write"), "nor at the next load: {fault}");
+}
+
+#[tokio::test]
+async fn nobody_may_write_where_the_hosts_own_files_are() {
+    let dir = tempfile::tempdir().expect("directory");
+    let code = dir.path().join("code");
+    let (cache_dir, inside) = (Some(code.clone()), code.join("inside"));
+    let config = SandboxConfig { slots: 2, threads: 1, cache_dir, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).expect("a sandbox");
+    fs::create_dir(&inside).expect("made");
+    let load = async |host: &Path, write| {
+        let grants = directory(host, write);
+        sandbox
+            .load_granted("misbehave", bytes("misbehave"), Some(&grants))
+            .await
+            .map_err(|error| error.fault)
+    };
+    for host in [dir.path(), &code, &inside] {
+        let fault = load(host, true).await.expect_err("refused");
+        assert!(matches!(&fault, Fault::Grants { what, .. } if what.contains("the host's own")), "{fault}");
+    }
+    assert!(load(dir.path(), false).await.is_ok(), "reading changes nothing");
+}
+
+#[tokio::test]
+async fn handles_that_may_be_descriptors_are_shared_out() {
+    // So many that a share is as small as it gets.
+    let config = SandboxConfig { slots: 4_000_000, threads: 1, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).expect("a sandbox");
+    let load = async |grants| {
+        let plugin = sandbox.load_granted("misbehave", bytes("misbehave"), grants).await;
+        Arc::new(plugin.expect("loaded"))
+    };
+    // Two handles each time.
+    let hoard = || call("hoard", r#"{"times": 200}"#);
+    let alone = run(&sandbox, &load(None).await, hoard()).await;
+    assert_eq!(alone.outcome, Outcome::Returned(b"200".to_vec()), "without grants no handle is a descriptor");
+    let shared = run(&sandbox, &load(Some("[env]\nLANG = \"de\"")).await, hoard()).await;
+    assert!(matches!(&shared.outcome, Outcome::Trapped(why) if why.contains("resource")), "{shared:?}");
+}
+
+#[tokio::test]
 async fn read_only_is_read_only() {
     let dir = tempfile::tempdir().expect("directory");
     fs::write(dir.path().join("old"), "old").expect("written");
@@ -148,5 +211,7 @@ fn the_page_about_strangers_says_what_holds() {
     let grants = GrantsFile::parse(examples.next().expect("grants")).expect("the example reads");
     assert_eq!((grants.http.len(), grants.secrets.len(), grants.tasks.len()), (2, 1, 1));
     let bounds = Bounds::parse(examples.next().expect("a configuration")).expect("the example reads");
-    assert!(bounds.grants.is_some_and(|ceiling| ceiling.http.len() == 1 && ceiling.directories.len() == 1));
+    let ceiling = bounds.grants.expect("a ceiling");
+    assert_eq!((ceiling.http.len(), ceiling.directories.len()), (1, 1));
+    assert_eq!((ceiling.secrets.files.len(), ceiling.secrets.env.len()), (1, 1));
 }
