@@ -19,6 +19,10 @@ use super::shift::Shift;
 
 /// The largest claim. Larger ones gain nothing and hold their locks longer.
 const CLAIM_MAX: usize = 256;
+/// Slots for which a claim from a backlog waits, a moment at most: its statement costs as much as dozens of
+/// rows, and the next claims gather their slots meanwhile.
+const WORTH_A_CLAIM: usize = 64;
+const LINGER: Duration = Duration::from_millis(2);
 /// Verdicts that wait to be written, for each slot, before claiming pauses.
 const BACKLOG_PER_SLOT: usize = 4;
 
@@ -89,12 +93,13 @@ impl Wanted {
 /// Claims until the host drains or the session is over.
 pub(super) async fn claim_until_drained(shift: Arc<Shift>) {
     let stop = shift.shared().draining.clone();
-    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0 };
+    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0, backlog: false };
     loop {
+        let backlog = claimer.backlog;
         let ready = async {
             shift.hints.changed.notified().await;
             wait_for_room(&shift).await;
-            take_slots(&shift).await
+            take_slots(&shift, backlog).await
         };
         let slots = tokio::select! {
             biased;
@@ -122,8 +127,15 @@ async fn wait_for_room(shift: &Shift) {
     }
 }
 
-async fn take_slots(shift: &Shift) -> Vec<OwnedSemaphorePermit> {
+/// All that are free, one at least. Where more wait than the last claim could take, it is worth a moment until
+/// some more are.
+async fn take_slots(shift: &Shift, backlog: bool) -> Vec<OwnedSemaphorePermit> {
     let mut slots = Vec::new();
+    if backlog {
+        let enough = (shift.shared().config.slots / 4).clamp(1, WORTH_A_CLAIM);
+        let some = shift.slots().acquire_many(u32::try_from(enough).unwrap_or(1));
+        let _back = tokio::time::timeout(LINGER, some).await;
+    }
     if let Ok(first) = shift.slots().clone().acquire_owned().await {
         slots.push(first);
     }
@@ -148,6 +160,8 @@ struct Claimer {
     number: i64,
     /// Which lane of equals comes first; it moves on, so that none waits behind a neighbour's backlog.
     turn: usize,
+    /// The last claim took as many as it could.
+    backlog: bool,
 }
 
 impl Claimer {
@@ -173,6 +187,7 @@ impl Claimer {
                 }
             }
         };
+        self.backlog = claimed.len() >= slots.len();
         if more {
             shift.hints.put_back(wanted);
         } else if claimed.len() >= slots.len() {

@@ -1,6 +1,8 @@
 //! The settler: writes verdicts, as many as wait at once, each fenced by its own claim.
 //!
-//! It lingers for nobody: while one batch is being written the next one gathers by itself. What cannot be
+//! Alone, a verdict waits for nobody. Where many come, the next batch gathers while one is being written, and
+//! a small one waits a moment for more: a statement costs as much as some eighty of its rows, and with several
+//! hosts on one database each of them would otherwise write many small ones. What cannot be
 //! written because the database is away is held and tried again until the session is over; then the fence
 //! would refuse it anyway. A verdict whose data the database can never take is found by halving its batch,
 //! and replaced by an error that says so.
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::store::{PgConnection, Role, Settle, Settled, StoreError};
 use crate::task::verdict::Verdict;
@@ -20,6 +23,12 @@ use super::shift::Shift;
 const BATCH_MAX: usize = 128;
 /// Results are written together up to this many bytes; one alone may be larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// A batch that follows one of at least this many is one of a stream, and waits for company…
+const STREAM: usize = 16;
+/// …until it has this many…
+const COMPANY: usize = 64;
+/// …or this long.
+const LINGER: Duration = Duration::from_millis(2);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -27,6 +36,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn settle_until_over(shift: Arc<Shift>, mut finished: mpsc::UnboundedReceiver<Settle>) {
     let mut settler = Settler { shift: shift.clone(), conn: None };
     let mut held: Vec<Settle> = Vec::new();
+    let mut before = 0;
     loop {
         if held.is_empty() {
             let some = tokio::select! {
@@ -38,8 +48,23 @@ pub(super) async fn settle_until_over(shift: Arc<Shift>, mut finished: mpsc::Unb
                 return;
             }
         }
+        if before >= STREAM {
+            gather(&mut finished, &mut held).await;
+        }
+        before = held.len();
         let rest = held.split_off(whole_batch(&held));
         settler.write(std::mem::replace(&mut held, rest)).await;
+    }
+}
+
+/// Waits a moment for more to be written with these.
+async fn gather(finished: &mut mpsc::UnboundedReceiver<Settle>, held: &mut Vec<Settle>) {
+    let until = Instant::now() + LINGER;
+    while held.len() < COMPANY {
+        let more = finished.recv_many(held, BATCH_MAX - held.len());
+        if !matches!(tokio::time::timeout_at(until, more).await, Ok(1..)) {
+            return;
+        }
     }
 }
 
