@@ -6,6 +6,7 @@
 //! that was given back) is found by the poll, which says where it stands; the next claim begins there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use super::shift::Shift;
 const CLAIM_MAX: usize = 256;
 /// Verdicts that wait to be written, for each slot, before claiming pauses.
 const BACKLOG_PER_SLOT: usize = 4;
+/// After a claim that failed, and doubled for each one more.
+const FAILED_PAUSE_MIN: Duration = Duration::from_millis(10);
+const FAILED_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Lanes to look into.
 #[derive(Debug, Default)]
@@ -89,7 +93,7 @@ impl Wanted {
 /// Claims until the host drains or the session is over.
 pub(super) async fn claim_until_drained(shift: Arc<Shift>) {
     let stop = shift.shared().draining.clone();
-    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0 };
+    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0, failures: 0 };
     loop {
         let ready = async {
             shift.hints.changed.notified().await;
@@ -148,6 +152,8 @@ struct Claimer {
     number: i64,
     /// Which lane of equals comes first; it moves on, so that none waits behind a neighbour's backlog.
     turn: usize,
+    /// Claims that failed since one succeeded.
+    failures: u32,
 }
 
 impl Claimer {
@@ -192,6 +198,18 @@ impl Claimer {
             if let Some(task) = served.lane(lane) {
                 attempt::start(shift, claim, task.clone(), slot);
             }
+        }
+        shift.begun.store(self.number, Ordering::Release);
+        if more {
+            self.failures += 1;
+            // The database answers, but takes no claims: it may be out of space, or read-only for a while.
+            let pause = FAILED_PAUSE_MIN * 2_u32.saturating_pow(self.failures - 1);
+            tokio::select! {
+                () = tokio::time::sleep(pause.min(FAILED_PAUSE_MAX)) => {}
+                () = shift.over.cancelled() => {}
+            }
+        } else {
+            self.failures = 0;
         }
         Going::On
     }

@@ -18,7 +18,6 @@ pub(super) struct ServedTask {
     pub(super) number: i32,
     pub(super) retry: RetryPolicy,
     pub(super) limits: Limits,
-    pub(super) reports_progress: bool,
 }
 
 /// What this host serves: the loaded tasks, and the lanes they come through.
@@ -57,7 +56,6 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                     number: published.plugin,
                     retry: task.policy.retry(),
                     limits: plugin.limits(&task.name),
-                    reports_progress: plugin.imports().iter().any(|i| i.contains("/progress@")),
                     name,
                 }),
             );

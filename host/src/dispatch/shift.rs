@@ -1,7 +1,7 @@
 //! One session of a host: from joining to the end of its row.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -35,7 +35,7 @@ pub(super) struct Shift {
     shared: Arc<Shared>,
     session: Session,
     pool: PgPool,
-    lease: Lease,
+    lease: Arc<Lease>,
     clock: DatabaseClock,
     served: ArcSwap<Served>,
     slots: Arc<Semaphore>,
@@ -46,6 +46,8 @@ pub(super) struct Shift {
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Settle>>>,
     /// Lanes to look into, for the claimer.
     pub(super) hints: claims::Hints,
+    /// The highest claim number whose tasks are all among the running: what claimed later may be on its way.
+    pub(super) begun: AtomicI64,
     /// The next poll is to look at all positions.
     pub(super) look_everywhere: AtomicBool,
     /// The next poll is wanted now.
@@ -78,7 +80,7 @@ impl Shift {
         let shift = Arc::new(Self {
             session,
             pool: crate::store::pool(&shared.connect, POOL_MAX).await?,
-            lease: Lease::begin(config.lease, sent_us),
+            lease: Arc::new(Lease::begin(config.lease, sent_us)),
             clock: DatabaseClock::new(now_us),
             served: ArcSwap::default(),
             slots: Arc::new(Semaphore::new(config.slots)),
@@ -87,6 +89,7 @@ impl Shift {
             finished,
             to_settle: Mutex::new(Some(to_settle)),
             hints: claims::Hints::default(),
+            begun: AtomicI64::new(0),
             look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
             over: CancellationToken::new(),
@@ -179,15 +182,25 @@ impl Shift {
         running.len()
     }
 
-    /// Enters an attempt among the running; `false` if its task is among them already.
-    pub(super) fn begin(&self, id: TaskId, attempt: Running) -> bool {
+    /// Interrupts the attempt that runs under this claim of this task, if it still does.
+    pub(super) fn interrupt(&self, id: TaskId, claim: i64, reason: &str) {
+        if let Some(attempt) = self.lock().get(&id).filter(|attempt| attempt.claim == claim) {
+            attempt.stop.interrupt(reason);
+        }
+    }
+
+    /// Enters an attempt among the running.
+    ///
+    /// # Errors
+    /// Its task is among them already, under this claim.
+    pub(super) fn begin(&self, id: TaskId, attempt: Running) -> Result<(), i64> {
         let mut running = self.lock();
-        if running.contains_key(&id) {
-            return false;
+        if let Some(twin) = running.get(&id) {
+            return Err(twin.claim);
         }
         running.insert(id, attempt);
         self.shared.running.store(running.len(), Ordering::Relaxed);
-        true
+        Ok(())
     }
 
     /// Hands a verdict over to be written.
@@ -218,10 +231,15 @@ impl Shift {
     pub(super) fn progress(&self) -> Vec<ProgressRow> {
         let running = self.lock();
         let reported = running.iter().filter_map(|(id, attempt)| {
-            let (fraction, note) = attempt.progress.as_ref()?.take()?;
+            let (fraction, note) = attempt.reported.take()?;
             Some((*id, attempt.claim, fraction, note))
         });
         reported.collect()
+    }
+
+    /// The claims that this host acts on: tasks and claim numbers.
+    pub(super) fn held(&self) -> Vec<(TaskId, i64)> {
+        self.lock().iter().map(|(id, attempt)| (*id, attempt.claim)).collect()
     }
 
     /// Attempts that run or wait to be settled.
@@ -262,7 +280,7 @@ impl Shift {
         &self.pool
     }
 
-    pub(super) fn lease(&self) -> &Lease {
+    pub(super) fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
 

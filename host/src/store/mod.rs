@@ -20,6 +20,7 @@ mod publish;
 mod read;
 mod send;
 mod settle;
+mod strays;
 mod upkeep;
 mod wake;
 
@@ -38,6 +39,7 @@ pub use publish::{Offer, Published, publish, serve};
 pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
 pub use settle::{Settle, Settled, settle};
+pub use strays::{claims_lost, strays};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};

@@ -7,6 +7,7 @@ mod cli;
 mod dispatch;
 mod embedded;
 mod handle;
+mod processes;
 mod races;
 mod sandbox;
 mod store;

@@ -5,6 +5,7 @@
 mod claims;
 mod cost;
 mod dead;
+mod doorbell;
 mod durability;
 mod fence;
 mod holders;
