@@ -20,6 +20,19 @@ pub enum StoreError {
         /// The server's or the system's words.
         reason: String,
     },
+    /// A pooler in transaction mode that does not keep track of prepared statements.
+    #[error(
+        "between here and the database is a pooler in transaction mode that does not keep track of prepared \
+        statements, so answers would be mixed up: use PgBouncer 1.21 or newer with max_prepared_statements = 200, \
+        or session mode, or connect to the server itself"
+    )]
+    Pooler,
+    /// A pooler in transaction mode, for what needs a connection of its own.
+    #[error(
+        "the schema cannot be brought up to date through a pooler in transaction mode: set --direct-url or \
+        HOSTLER_DIRECT_URL to the server's own address, or run `hostler migrate` with it"
+    )]
+    NotDirect,
     /// The schema is not there.
     #[error(
         "the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`"

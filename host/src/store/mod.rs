@@ -27,7 +27,7 @@ mod wake;
 pub use cancel::Cancelled;
 pub use claim::{Claimed, Mark, claim, fence};
 use connect::Trust;
-pub use connect::{Connect, Role, conn, pool};
+pub use connect::{Between, Connect, Role, between, conn, pool};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
@@ -39,10 +39,19 @@ pub use publish::{Offer, Published, publish, serve};
 pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
 pub use settle::{Settle, Settled, settle};
-pub use strays::{claims_lost, strays};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+pub use strays::{claims_lost, strays};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use tokio_util::sync::DropGuard;
+
+/// A server that is gone may take long to be found out.
+const ACQUIRE_SLOW: Duration = Duration::from_millis(500);
 
 /// The rows, through pools of connections.
 #[derive(Debug, Clone)]
@@ -52,26 +61,27 @@ pub struct Store {
     /// For the few statements that everybody waits for, planned once.
     hot: PgPool,
     trust: Trust,
+    /// Leads the pools to another server, where there are several.
+    following: Option<Arc<DropGuard>>,
 }
 
 impl Store {
     /// A store over one open pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { hot: pool.clone(), pool, trust: Trust::default() }
+        Self { hot: pool.clone(), pool, trust: Trust::default(), following: None }
     }
 
     /// A store that keeps connections for sends and waits apart from those for the rest; up to so many of
-    /// each, opened when they are first needed.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreachable`].
-    pub async fn open(connect: &Connect, connections_max: u32) -> Result<Self, StoreError> {
-        // A first connection, so that a wrong address is told now.
-        pool(connect, 1).await?.close().await;
+    /// each, opened when they are first needed. Within a runtime only.
+    #[must_use]
+    pub fn open(connect: &Connect, connections_max: u32) -> Self {
         let trust = Trust::default();
         let open = |role| connect::pool_of(connect, connections_max, role, trust.clone());
-        Ok(Self { pool: open(Role::Cold), hot: open(Role::Hot), trust })
+        let (pool, hot) = (open(Role::Cold), open(Role::Hot));
+        let pools = vec![(pool.clone(), Role::Cold), (hot.clone(), Role::Hot)];
+        let following = connect::follow(connect, pools, &trust);
+        Self { pool, hot, trust, following }
     }
 
     /// A connection may have broken: others that have not been used since are asked before they are.
@@ -83,16 +93,34 @@ impl Store {
     fn failed(&self, error: sqlx::Error) -> StoreError {
         let broken = match &error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-            // The server ends connections with these when it is stopped or told to.
-            sqlx::Error::Database(said) => {
-                said.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-            }
+            // The server ends connections with these when it is stopped or told to; or it is no longer the one
+            // that takes writes.
+            sqlx::Error::Database(said) => said
+                .code()
+                .is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "25006"),
+            sqlx::Error::PoolTimedOut => true,
             _ => false,
         };
         if broken {
             self.trust.lost();
         }
         StoreError::from_query(error)
+    }
+
+    /// A connection for a send. Where there are several servers, a long wait sets off the search for the one that
+    /// takes writes.
+    async fn send_conn(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        if self.following.is_none() {
+            return self.hot.acquire().await;
+        }
+        let mut acquiring = std::pin::pin!(self.hot.acquire());
+        match tokio::time::timeout(ACQUIRE_SLOW, &mut acquiring).await {
+            Ok(acquired) => acquired,
+            Err(_) => {
+                self.trust.lost();
+                acquiring.await
+            }
+        }
     }
 
     /// For transactions of keyed and repeated sends, and for reading stories.
@@ -111,7 +139,12 @@ impl Store {
 /// Runs the statement in this file of `host/sql`.
 macro_rules! sql {
     ($name:literal) => {
-        sqlx::query::<sqlx::Postgres>(include_str!(concat!("../../sql/", $name, ".sql")))
+        sqlx::query::<sqlx::Postgres>(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/sql/",
+            $name,
+            ".sql"
+        )))
     };
 }
 use sql;

@@ -43,7 +43,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`]; then none, or all, were inserted: the same call may be repeated.
     pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<Vec<TaskId>, StoreError> {
-        let mut conn = self.hot.acquire().await?;
+        let mut conn = self.send_conn().await?;
         insert(&mut conn, options, tasks, true).await
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sqlx::Connection;
 use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use crate::task::{Session, TaskId};
 
 use super::connect::{Connect, Role, conn};
+use super::error::StoreError;
 use super::{Lane, sql};
 
 /// The channels that wakes travel on.
@@ -159,7 +161,7 @@ impl Listener {
     /// Will listen on these channels, from the first [`Listener::next`] on.
     #[must_use]
     pub fn new(connect: Connect, channels: Vec<&'static str>) -> Self {
-        Self { connect, channels, open: None, pause: PAUSE_MIN }
+        Self { connect: connect.direct(), channels, open: None, pause: PAUSE_MIN }
     }
 
     /// The next wake. The first one, and the one after each loss, is [`Wake::Lost`]: what happened before
@@ -199,7 +201,9 @@ impl Listener {
         }
     }
 
-    async fn listen(&self) -> Result<PgListener, sqlx::Error> {
+    async fn listen(&self) -> Result<PgListener, StoreError> {
+        // Finds the server that takes writes: the driver's listener would go where it went before.
+        let _closed = conn(&self.connect, Role::Hot).await?.close().await;
         // A pool of one: the driver's listener wants a pool, and this connection must be no one else's.
         let pool = sqlx::postgres::PgPoolOptions::new()
             .max_connections(1)
