@@ -212,7 +212,7 @@ impl Keeper {
         let shift = self.shift.clone();
         if offers_changed {
             offers::publish(&shift, conn).await?;
-            offers::find_lanes(&shift, 0).await?;
+            offers::find_lanes(&shift, conn, 0).await?;
         }
         let served = shift.served();
         let lanes: Vec<_> = served.order.iter().map(|(_, lane)| *lane).collect();
@@ -228,7 +228,7 @@ impl Keeper {
         }
         shift.clock().set(poll.now_us);
         if poll.newest_lane > served.newest_lane {
-            offers::find_lanes(&shift, poll.newest_lane).await?;
+            offers::find_lanes(&shift, conn, poll.newest_lane).await?;
         }
         shift.hints.found(poll.waiting.iter().copied());
         if !poll.cancels.is_empty() {

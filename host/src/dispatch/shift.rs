@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::Sandbox;
-use crate::store::{HostRow, PgPool, Role, Settle, StoreError};
+use crate::store::{HostRow, Role, Settle, StoreError};
 use crate::task::{Session, TaskId};
 
 use super::attempt::{ProgressRow, Running};
@@ -34,7 +35,6 @@ pub(super) enum Ended {
 pub(super) struct Shift {
     shared: Arc<Shared>,
     session: Session,
-    pool: PgPool,
     lease: Arc<Lease>,
     clock: DatabaseClock,
     served: ArcSwap<Served>,
@@ -56,9 +56,6 @@ pub(super) struct Shift {
     pub(super) over: CancellationToken,
 }
 
-/// Connections for what is not the hot loop: looking up lanes.
-const POOL_MAX: u32 = 2;
-
 impl Shift {
     /// Joins under a new session and publishes what the directory holds.
     pub(super) async fn join(shared: Arc<Shared>) -> Result<Arc<Self>, StoreError> {
@@ -79,7 +76,6 @@ impl Shift {
         let (finished, to_settle) = mpsc::unbounded_channel();
         let shift = Arc::new(Self {
             session,
-            pool: crate::store::pool(&shared.connect, POOL_MAX).await?,
             lease: Arc::new(Lease::begin(config.lease, sent_us)),
             clock: DatabaseClock::new(now_us),
             served: ArcSwap::default(),
@@ -96,7 +92,7 @@ impl Shift {
             shared,
         });
         offers::publish(&shift, &mut conn).await?;
-        offers::find_lanes(&shift, 0).await?;
+        offers::find_lanes(&shift, &mut conn, 0).await?;
         Ok(shift)
     }
 
@@ -138,7 +134,6 @@ impl Shift {
         for task in [settling, polls, wakes] {
             let _ended = task.await;
         }
-        self.pool.close().await;
         ended
     }
 
@@ -158,13 +153,33 @@ impl Shift {
         }
     }
 
-    /// Waits until everything that runs has been settled.
+    /// Waits until everything that runs has been settled, or the database was away for so long that others will
+    /// have taken it over once it is back.
     async fn idle(&self) {
-        while !self.lock().is_empty() {
-            tokio::select! {
-                () = self.settled.notified() => {}
-                () = self.over.cancelled() => return,
+        let settled = async {
+            while !self.lock().is_empty() {
+                self.settled.notified().await;
             }
+        };
+        tokio::select! {
+            () = settled => {}
+            () = self.over.cancelled() => {}
+            () = self.cut_off() => {
+                let held = self.busy();
+                tracing::error!(held, "what is left cannot be written; its tasks are left to other hosts");
+            }
+        }
+    }
+
+    /// Returns when no beat was confirmed for twice the lease.
+    async fn cut_off(&self) {
+        let lease = self.shared.config.lease;
+        let mut held_at = Instant::now();
+        while held_at.elapsed() < lease {
+            if self.lease.holds() {
+                held_at = Instant::now();
+            }
+            tokio::time::sleep(lease / 20).await;
         }
     }
 
@@ -274,10 +289,6 @@ impl Shift {
 
     pub(super) fn sandbox(&self) -> &Arc<Sandbox> {
         &self.shared.sandbox
-    }
-
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.pool
     }
 
     pub(super) fn lease(&self) -> &Arc<Lease> {

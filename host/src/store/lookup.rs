@@ -1,6 +1,8 @@
 //! Names to numbers: kinds of task and their lanes.
 
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
+
+use crate::task::Session;
 
 use super::{Store, error::StoreError, sql};
 
@@ -95,25 +97,25 @@ impl Store {
         let row = sql!("lane_of").bind(id).fetch_optional(&self.pool).await?;
         row.map(|row| Ok(row.try_get("lane")?)).transpose()
     }
+}
 
-    /// The lanes that a host serves, first priority first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn served_lanes(
-        &self,
-        session: crate::task::Session,
-        queues: Option<&[String]>,
-    ) -> Result<Vec<ServedLane>, StoreError> {
-        let rows = sql!("lanes").bind(session.0).bind(queues).fetch_all(&self.pool).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ServedLane {
-                    lane: row.try_get("id")?,
-                    task: row.try_get("name")?,
-                    priority: row.try_get("priority")?,
-                })
+/// The lanes that a host serves, first priority first.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn served_lanes(
+    conn: &mut PgConnection,
+    session: Session,
+    queues: Option<&[String]>,
+) -> Result<Vec<ServedLane>, StoreError> {
+    let rows = sql!("lanes").bind(session.0).bind(queues).fetch_all(conn).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ServedLane {
+                lane: row.try_get("id")?,
+                task: row.try_get("name")?,
+                priority: row.try_get("priority")?,
             })
-            .collect()
-    }
+        })
+        .collect()
 }

@@ -33,7 +33,7 @@ pub use gauge::{Counters, Drained};
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
 pub use key::{KeyOutcome, take_key};
 pub use list::{About, ListedHost, ListedTask};
-pub use lookup::{Kind, Lane, ServedLane};
+pub use lookup::{Kind, Lane, ServedLane, served_lanes};
 pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
 pub use publish::{Offer, Published, publish, serve};
 pub use read::{AttemptRow, Look, TaskRow};

@@ -7,6 +7,7 @@ mod cli;
 mod dispatch;
 mod embedded;
 mod handle;
+mod outages;
 mod processes;
 mod races;
 mod sandbox;

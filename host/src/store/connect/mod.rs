@@ -127,7 +127,7 @@ impl Connect {
     fn options_at(&self, at: usize, role: Role) -> PgConnectOptions {
         let options = self.servers.list[at].options.clone();
         if self.servers.bare.load(Ordering::Relaxed) {
-            return options;
+            return options.extra_float_digits(None);
         }
         // The hot tables are small most of the time; a plan made then must not become a scan of the whole
         // table once they have grown.
