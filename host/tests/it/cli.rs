@@ -57,7 +57,7 @@ impl Said {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hostler"));
-    for name in ["DATABASE_URL", "HOSTLER_CONFIG", "HOSTLER_DATA_DIR", "RUST_LOG"] {
+    for name in ["DATABASE_URL", "HOSTLER_DIRECT_URL", "HOSTLER_CONFIG", "HOSTLER_DATA_DIR", "RUST_LOG"] {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::null());
