@@ -17,3 +17,4 @@ mod plans;
 mod poison;
 mod retention;
 mod stage;
+mod upgrade;
