@@ -6,6 +6,9 @@ use sqlx::Connection;
 use super::{Effects, act, ends, holds, info, plugins, serve, until, until_status};
 use crate::support::{LONG, database};
 
+const A_CLAIM_WAITS: &str = "exists (select from pg_stat_activity where wait_event_type = 'Lock' \
+    and datname = current_database() and query like '-- Claims tasks%')";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_was_stopped_past_its_lease_does_nothing_more_under_its_old_claims() {
     let database = database();
@@ -46,9 +49,7 @@ async fn a_claim_that_arrives_after_the_lease_starts_nothing() {
     let mut locked = conn.begin().await.expect("a transaction");
     sqlx::query("select from hostler.host for update").execute(&mut *locked).await.expect("locked");
     let task = act(&client, &effects, "once", 1).await;
-    let claims = "exists (select from pg_stat_activity where wait_event_type = 'Lock' \
-        and datname = current_database() and query like '-- Claims tasks%')";
-    until("its claim waits", async || holds(&database, claims).await).await;
+    until("its claim waits", async || holds(&database, A_CLAIM_WAITS).await).await;
 
     host.signal(libc::SIGSTOP);
     locked.rollback().await.expect("the claim goes on");
@@ -62,5 +63,33 @@ async fn a_claim_that_arrives_after_the_lease_starts_nothing() {
     assert_eq!(ends(&story), [(2, AttemptOutcome::Completed), (1, AttemptOutcome::Released)]);
     assert_eq!((story.redeliveries, story.retry_count), (0, 0), "it cost nothing");
     assert_eq!(effects.seen(), ["once"]);
+    assert_eq!(host.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_arrives_after_good_until_starts_nothing() {
+    let database = database();
+    let client = database.client().await;
+    let effects = Effects::answering().await;
+    let plugins = plugins(&effects);
+    let host = serve(&database, plugins.path(), &["--lease", "1m"]);
+    let mut conn = database.conn().await;
+    let mut locked = conn.begin().await.expect("a transaction");
+    sqlx::query("select from hostler.host for update").execute(&mut *locked).await.expect("locked");
+    let soon = chrono::Utc::now() + chrono::Duration::seconds(3);
+    let args = serde_json::json!({"url": format!("{}/late", effects.origin())});
+    let task = client.task("misbehave.fetch").good_until(soon).send(args).await.expect("sent");
+    until("its claim waits", async || holds(&database, A_CLAIM_WAITS).await).await;
+
+    host.signal(libc::SIGSTOP);
+    locked.rollback().await.expect("the claim goes on");
+    until_status(&task, Status::Running).await;
+    let over = "good_until < clock_timestamp() from hostler.task";
+    until("it is too late", async || holds(&database, over).await).await;
+    host.signal(libc::SIGCONT);
+
+    let error = task.get(Some(LONG)).await.expect_err("too late");
+    assert_eq!(error.code.as_str(), "TASK_EXPIRED");
+    assert_eq!(effects.seen(), Vec::<String>::new());
     assert_eq!(host.terminate(), Some(0));
 }
