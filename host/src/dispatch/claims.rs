@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError};
+use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError, within};
 
 use super::attempt;
 use super::offers::Served;
@@ -266,8 +266,8 @@ impl Claimer {
         self.number += 1;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
-        let claimed =
-            crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
+        let claiming = crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name);
+        let claimed = within(shift.shared().config.lease, claiming).await?;
         // Only a connection whose answer arrived is used again.
         self.conn = Some(conn);
         Ok(claimed)
@@ -285,7 +285,7 @@ impl Claimer {
                 let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
                 crate::store::fence(&mut conn, shift.session(), lost, self.number, name).await
             };
-            match answer.await {
+            match within(shift.shared().config.lease, answer).await {
                 Ok(adopted) => return adopted,
                 Err(error) => tracing::debug!(%error, "the database is away; asking again"),
             }

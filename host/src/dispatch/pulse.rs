@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::store::{
-    Listener, Observation, PgConnection, Poll, Recovered, Role, Settle, StoreError, Wake, channel,
+    Listener, Observation, PgConnection, Poll, Recovered, Role, Settle, StoreError, Wake, channel, within,
 };
 use crate::task::Session;
 use crate::task::verdict::release;
@@ -220,7 +220,8 @@ impl Keeper {
             shift.look_everywhere.swap(false, Ordering::AcqRel) || Instant::now() >= self.full_look_at;
         let floor = if everywhere { 0 } else { self.floor };
         let began = Instant::now();
-        let poll = crate::store::poll(conn, shift.session(), &lanes, floor).await?;
+        let polling = crate::store::poll(conn, shift.session(), &lanes, floor);
+        let poll = within(shift.shared().config.lease, polling).await?;
         // Also after the others: at a high rate a floor that stays is soon far behind the newest.
         self.floor = poll.newest_position - LATE_POSITIONS;
         if everywhere {

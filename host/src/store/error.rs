@@ -70,6 +70,12 @@ pub enum StoreError {
     /// A blocking call on a thread of an async runtime.
     #[error("a blocking call on a thread of an async runtime; use the async call")]
     AsyncContext,
+    /// The connection leads nowhere any more, or the server is very busy.
+    #[error("the database gave no answer within {seconds} s")]
+    NoAnswer {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Anything else the database says.
     #[error("the database says: {0}")]
     Database(#[from] sqlx::Error),
@@ -80,7 +86,7 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
             Self::Database(error) => match error.as_database_error().and_then(|e| e.code()) {
                 // Connection, resources, operator intervention, deadlock and serialisation, lock timeout,
                 // a read-only standby in the middle of a failover.

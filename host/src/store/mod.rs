@@ -48,10 +48,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
 use tokio_util::sync::DropGuard;
 
 /// A server that is gone may take long to be found out.
 const ACQUIRE_SLOW: Duration = Duration::from_millis(500);
+
+/// A connection whose other end vanished without a word is given up after this long. Until the system notices by
+/// itself it takes a quarter of an hour.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// What this statement, or these, answer within this time. What gets no answer may have happened all the same, and
+/// its connection must not be used again.
+///
+/// # Errors
+/// [`StoreError::NoAnswer`], and what they say.
+pub async fn within<T>(
+    time: Duration,
+    asks: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(time, asks).await;
+    answer.unwrap_or(Err(StoreError::NoAnswer { seconds: time.as_secs() }))
+}
 
 /// The rows, through pools of connections.
 #[derive(Debug, Clone)]
@@ -105,6 +124,22 @@ impl Store {
             self.trust.lost();
         }
         StoreError::from_query(error)
+    }
+
+    /// The rows that one statement answers, on a connection of this pool.
+    async fn rows(
+        &self,
+        pool: &PgPool,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut conn = pool.acquire().await.map_err(|error| self.failed(error))?;
+        let asks = async { query.fetch_all(&mut *conn).await.map_err(|error| self.failed(error)) };
+        let answer = within(ANSWER_MAX, asks).await;
+        if let Err(StoreError::NoAnswer { .. }) = answer {
+            conn.close_on_drop();
+            self.trust.lost();
+        }
+        answer
     }
 
     /// A connection for a send. Where there are several servers, a long wait sets off the search for the one that

@@ -19,7 +19,7 @@ use crate::task::{Session, TaskId};
 
 use super::connect::{Connect, Role, conn};
 use super::error::StoreError;
-use super::{Lane, sql};
+use super::{Lane, sql, within};
 
 /// The channels that wakes travel on.
 pub mod channel {
@@ -38,6 +38,8 @@ const LANES_MAX: usize = 600;
 /// more may come at once, so that whoever asks one thing after the other never waits for the next one.
 const GATHER: Duration = Duration::from_millis(1);
 const AT_ONCE: u32 = 16;
+/// A ring that takes longer is of no use, and its connection may lead nowhere.
+const RING_MAX: Duration = Duration::from_secs(5);
 
 /// A hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +133,9 @@ async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<
                 open = conn(&connect, Role::Hot).await.ok();
             }
             // A ring that fails is a wake lost: the polling floor finds what it was about.
-            if let Some(conn) = open.as_mut()
-                && let Err(error) = sql!("notify").bind(channel).bind(payloads).fetch_one(conn).await
-            {
+            let Some(conn) = open.as_mut() else { continue };
+            let ring = async { Ok(sql!("notify").bind(channel).bind(payloads).fetch_one(conn).await?) };
+            if let Err(error) = within(RING_MAX, ring).await {
                 tracing::debug!(%error, "a wake was lost");
                 open = None;
             }

@@ -4,6 +4,7 @@
 //! tests themselves. Nothing waits for a duration: tests wait for what they are about, with a generous end.
 
 mod cli;
+mod deploy;
 mod dispatch;
 mod embedded;
 mod handle;

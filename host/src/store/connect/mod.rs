@@ -114,6 +114,11 @@ impl Connect {
         self.direct.is_some()
     }
 
+    /// Whether settings at the start of a connection were refused.
+    fn is_bare(&self) -> bool {
+        self.servers.bare.load(Ordering::Relaxed)
+    }
+
     /// As the URL has it, of the server that took writes last.
     pub(super) fn plain(&self) -> PgConnectOptions {
         self.servers.list[self.servers.current.load(Ordering::Relaxed)].options.clone()

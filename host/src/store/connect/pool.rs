@@ -16,6 +16,8 @@ use super::{Connect, Role};
 
 /// A pooled connection that was idle for less is used unasked.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// A connection that does not say within this time that it lives is replaced.
+const LIVES_MAX: Duration = Duration::from_secs(3);
 /// Between two looks for the server that takes writes.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -67,7 +69,10 @@ pub(in crate::store) fn pool_of(connect: &Connect, connections_max: u32, role: R
         .test_before_acquire(false)
         .before_acquire(move |conn, meta| {
             let trusted = trust.in_one_idle_for(meta.idle_for);
-            Box::pin(async move { Ok(trusted || is_standby(conn).await.is_ok_and(|standby| !standby)) })
+            Box::pin(async move {
+                let asks = tokio::time::timeout(LIVES_MAX, is_standby(conn));
+                Ok(trusted || matches!(asks.await, Ok(Ok(false))))
+            })
         })
         .connect_lazy_with(connect.options(role))
 }

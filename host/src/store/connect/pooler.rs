@@ -23,8 +23,9 @@ pub enum Between {
 
 /// A prepared statement that is not there, or is there already.
 const LOST_STATEMENTS: [&str; 2] = ["26000", "42P05"];
-/// A busy pooler may happen to give the same server connection once more.
-const ROUNDS: usize = 3;
+/// A busy pooler may happen to give the same server connection once more. What refuses settings is one for sure.
+const ROUNDS: usize = 2;
+const ROUNDS_WITH_A_POOLER: usize = 6;
 
 /// Looks for a pooler, with a second connection beside this one.
 ///
@@ -35,7 +36,8 @@ pub async fn between(connect: &Connect) -> Result<Between, StoreError> {
     let mut one = conn(connect, Role::Cold).await?;
     let mut two = conn(connect, Role::Cold).await?;
     let mut found = Between::Nothing;
-    for _ in 0..ROUNDS {
+    let rounds = if connect.is_bare() { ROUNDS_WITH_A_POOLER } else { ROUNDS };
+    for _ in 0..rounds {
         match moved(&mut one, &mut two).await {
             Ok(false) => {}
             Ok(true) => found = Between::Transactions,

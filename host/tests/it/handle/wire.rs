@@ -25,6 +25,7 @@ struct State {
     /// Cut in the middle of a statement that holds this text, after it reached the server.
     trap: Mutex<Option<Vec<u8>>>,
     cut: Mutex<CancellationToken>,
+    silence: Mutex<CancellationToken>,
 }
 
 impl Wire {
@@ -43,6 +44,7 @@ impl Wire {
             refusing: AtomicBool::new(false),
             trap: Mutex::default(),
             cut: Mutex::default(),
+            silence: Mutex::default(),
         });
         let accepting = state.clone();
         tokio::spawn(async move {
@@ -92,6 +94,11 @@ impl Wire {
         self.state.cut();
     }
 
+    /// Nothing goes through the connections there are any more, and nobody is told; new ones are as before.
+    pub(crate) fn silence(&self) {
+        std::mem::take(&mut *self.state.silence.lock().expect("whole")).cancel();
+    }
+
     /// Lets connections through again, and returns when this client has one.
     pub(crate) async fn mend(&self, client: &hostler::Client) {
         self.state.refusing.store(false, Ordering::SeqCst);
@@ -123,6 +130,7 @@ impl State {
 
 async fn connect(state: Arc<State>, client: TcpStream) {
     let cut = state.cut.lock().expect("whole").clone();
+    let silence = state.silence.lock().expect("whole").clone();
     let Ok(server) = UnixStream::connect(&state.socket).await else { return };
     state.connections.fetch_add(1, Ordering::SeqCst);
     let _nodelay = client.set_nodelay(true);
@@ -142,10 +150,18 @@ async fn connect(state: Arc<State>, client: TcpStream) {
             }
         }
     };
+    let through = async {
+        tokio::select! {
+            () = back => {}
+            _ = forward(&state, from_client, to_server, sprung) => {}
+        }
+    };
+    let mut through = Box::pin(through);
     tokio::select! {
         () = cut.cancelled() => {}
-        () = back => {}
-        _ = forward(&state, from_client, to_server, sprung) => {}
+        () = &mut through => {}
+        // Both ends stay open.
+        () = silence.cancelled() => cut.cancelled().await,
     }
     state.connections.fetch_sub(1, Ordering::SeqCst);
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use hostler::{AttemptOutcome, Client, SendErrorCode, Status};
 use serde_json::json;
 
-use super::{LONG, host, info, nap, until};
+use super::{LONG, host, info, nap, send_at_last, until};
+use crate::handle::wire::Wire;
 use crate::support::cluster::{Cluster, Stop};
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -59,4 +60,21 @@ async fn a_host_that_is_told_to_stop_during_an_outage_stops_when_its_lease_is_ov
     cluster.stop(Stop::Fast);
     let drained = tokio::time::timeout(LONG, host.drain(Duration::ZERO)).await.expect("it ends");
     assert_eq!(drained.interrupted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fall_silent_are_given_up() {
+    let database = crate::support::database();
+    let wire = Wire::to(database.url()).await;
+    let host = host(wire.url(), |c| c.lease = LEASE).await;
+    let client = Client::connect(wire.url()).await.expect("a client");
+    nap(&client, 1).await.get(Some(LONG)).await.expect("a result");
+    let running = nap(&client, 500).await;
+    until("it runs", async || info(&running).await.status == Status::Running).await;
+    wire.silence();
+    // Sooner or later: what gets no answer says so, and may be repeated.
+    send_at_last(&client, 1).await.get(Some(LONG)).await.expect("a result");
+    running.get(Some(LONG)).await.expect("settled on another connection");
+    assert_eq!(info(&running).await.attempt, 1);
+    host.drain(LONG).await;
 }

@@ -1,5 +1,7 @@
 //! A primary that dies, and its standby that takes over.
 
+use std::time::{Duration, Instant};
+
 use hostler::Client;
 
 use super::{LONG, host, send_at_last, until};
@@ -22,10 +24,13 @@ async fn after_the_primary_is_killed_work_goes_on_and_nothing_acknowledged_is_lo
     let hosts = [host(&url, |_| {}).await, host(&other_url, |_| {}).await];
     let sender = client.clone();
     let load = tokio::spawn(async move {
-        let mut sent = Vec::new();
+        let (mut sent, mut longest) = (Vec::new(), Duration::ZERO);
         while sent.len() < 200 {
+            let began = Instant::now();
             sent.push(send_at_last(&sender, 5).await);
+            longest = longest.max(began.elapsed());
         }
+        println!("the longest send took {longest:?}");
         sent
     });
     let done = "select count(*) from hostler.history";

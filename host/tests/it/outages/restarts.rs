@@ -1,5 +1,7 @@
 //! Servers that restart while everybody is at work.
 
+use std::time::{Duration, Instant};
+
 use hostler::Client;
 
 use super::{LONG, host, send_at_last, until};
@@ -16,10 +18,13 @@ async fn restart(how: Stop) {
     let two = host(&url, |config| config.listen = false).await;
     let sender = client.clone();
     let load = tokio::spawn(async move {
-        let mut sent = Vec::new();
+        let (mut sent, mut longest) = (Vec::new(), Duration::ZERO);
         while sent.len() < TASKS {
+            let began = Instant::now();
             sent.push(send_at_last(&sender, 20).await);
+            longest = longest.max(began.elapsed());
         }
+        println!("the longest send took {longest:?}");
         sent
     });
     let done = "select count(*) from hostler.history";
