@@ -1,9 +1,9 @@
 //! Connections, with the settings that the statements rely on.
 //!
-//! 1. [`url`]: which servers a URL names.
-//! 2. [`open`]: one connection, to the one that takes writes.
-//! 3. [`pool`]: pools of them, for senders and waiters, which follow it.
-//! 4. [`pooler`]: whether something stands in between that would mix statements up.
+//! 1. `url`: which servers a URL names.
+//! 2. `open`: one connection, to the one that takes writes.
+//! 3. `pool`: pools of them, for senders and waiters, which follow it.
+//! 4. `pooler`: whether something stands in between that would mix statements up.
 
 mod open;
 mod pool;
