@@ -29,13 +29,15 @@ pub(super) enum Need {
 #[must_use = "leave() it"]
 pub(super) struct Database {
     url: String,
+    direct_url: Option<String>,
     server: Option<Server>,
 }
 
 impl Database {
     pub(super) async fn open(context: &Context, need: Need) -> Result<Self, Exit> {
         if let Some(url) = context.database_url() {
-            return Ok(Self { url: url.to_owned(), server: None });
+            let direct_url = context.direct_url().map(str::to_owned);
+            return Ok(Self { url: url.to_owned(), direct_url, server: None });
         }
         let settings = embedded::Settings::new(&context.settings.data_dir);
         let joined = tokio::task::spawn_blocking(move || match need {
@@ -43,10 +45,11 @@ impl Database {
             Need::Existing => Server::attach(&settings),
         });
         let server = joined.await.map_err(|error| Exit::infrastructure(error.to_string()))??;
-        let database = Self { url: server.url(embedded::DATABASE), server: Some(server) };
+        let url = server.url(embedded::DATABASE);
+        let database = Self { url, direct_url: None, server: Some(server) };
         if need == Need::Create {
             // Nobody else would give our own server its schema.
-            let migrated = async { store::migrate(&Connect::parse(&database.url)?).await };
+            let migrated = async { store::migrate(&database.connect()?).await };
             if let Err(error) = migrated.await {
                 database.leave().await;
                 return Err(error.into());
@@ -59,6 +62,15 @@ impl Database {
         &self.url
     }
 
+    pub(super) fn direct_url(&self) -> Option<&str> {
+        self.direct_url.as_deref()
+    }
+
+    /// The way to it.
+    pub(super) fn connect(&self) -> Result<Connect, store::StoreError> {
+        Connect::parse(&self.url)?.with_direct(self.direct_url())
+    }
+
     /// The private server, where it is one.
     pub(super) fn server(&self) -> Option<&Server> {
         self.server.as_ref()
@@ -66,7 +78,11 @@ impl Database {
 
     /// A client for one command.
     pub(super) async fn client(&self) -> Result<Client, Exit> {
-        Ok(Client::builder(&self.url).connections_max(2).connect().await?)
+        let mut client = Client::builder(&self.url).connections_max(2);
+        if let Some(direct) = &self.direct_url {
+            client = client.direct_url(direct);
+        }
+        Ok(client.connect().await?)
     }
 
     /// Ends this use. What goes wrong in it changes nothing of what the command did.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{About, ListedHost};
 use crate::embedded::{self, binaries};
-use crate::store::{self, Connect, SCHEMA_VERSION};
+use crate::store::{self, SCHEMA_VERSION};
 
 use super::database::{Database, Need};
 use super::exit::{Code, Exit};
@@ -139,7 +139,7 @@ impl Doctor {
             Err(Exit::Said(_, words)) => return found.tell(Fail, "connection", words),
             Err(other) => return Err(other),
         };
-        let connect = Connect::parse(database.url())?;
+        let connect = database.connect()?;
         found.tell(Well, "connection", connect.place())?;
         match client.about_server().await {
             Ok(about) => tell_about(&about, found)?,

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::store::{self, Connect, SCHEMA_VERSION};
+use crate::store::{self, SCHEMA_VERSION};
 
 use super::database::{Database, Need};
 use super::exit::Exit;
@@ -29,7 +29,7 @@ impl Migrate {
     async fn work(&self, context: &Context, database: &Database) -> Result<(), Exit> {
         let (applied, version) = match self.status {
             true => (Vec::new(), database.client().await?.schema_version().await?),
-            false => (store::migrate(&Connect::parse(database.url())?).await?, Some(SCHEMA_VERSION)),
+            false => (store::migrate(&database.connect()?).await?, Some(SCHEMA_VERSION)),
         };
         if context.json() {
             return output::line(json!({ "version": version, "known": SCHEMA_VERSION, "applied": applied }));

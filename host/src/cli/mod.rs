@@ -62,9 +62,12 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Everywhere")]
 struct Settings {
-    /// The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+    /// The database: postgres://USER:PASSWORD@HOST:PORT/DATABASE; of several hosts, the one that takes writes.
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// The database past a pooler in transaction mode, for listening and for the schema.
+    #[arg(long, global = true, env = "HOSTLER_DIRECT_URL", hide_env_values = true, value_name = "URL")]
+    direct_url: Option<String>,
     /// Where the private PostgreSQL and compiled code are kept.
     #[arg(long, global = true, env = "HOSTLER_DATA_DIR", default_value = ".hostler", value_name = "DIR")]
     data_dir: PathBuf,
@@ -112,6 +115,11 @@ impl Context {
     /// The database that was named; an empty name is none.
     fn database_url(&self) -> Option<&str> {
         self.settings.database_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// Another way to the database that was named.
+    fn direct_url(&self) -> Option<&str> {
+        self.settings.direct_url.as_deref().filter(|url| !url.is_empty())
     }
 
     fn json(&self) -> bool {

@@ -77,6 +77,7 @@ impl Serve {
 
     async fn serve(&self, context: &Context, database: &Database) -> Result<(), Exit> {
         let mut config = HostConfig::new(database.url(), &self.plugins);
+        config.direct_url = database.direct_url().map(str::to_owned);
         if let Some(slots) = self.slots {
             config.slots = usize::try_from(slots).unwrap_or(config.slots);
         }

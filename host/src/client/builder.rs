@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::store::{Connect, Doorbell, Store};
+use crate::store::{Between, Connect, Doorbell, Store};
 
 use super::blocking::{Home, refuse_inside_a_runtime};
 use super::catalogue::Catalogue;
@@ -31,6 +31,7 @@ pub(super) struct Settings {
 #[must_use = "call connect() to get a client"]
 pub struct ClientBuilder {
     url: String,
+    direct_url: Option<String>,
     settings: Settings,
 }
 
@@ -44,7 +45,7 @@ impl ClientBuilder {
             resend: false,
             suppress_sends: std::env::var_os(SUPPRESS_SENDS).is_some_and(|value| value == "1"),
         };
-        Self { url: url.to_owned(), settings }
+        Self { url: url.to_owned(), direct_url: None, settings }
     }
 
     /// How many connections the client may use at once for plain sends and waits, and as many again for sends
@@ -52,6 +53,13 @@ impl ClientBuilder {
     /// Listening and waking take one each on top.
     pub fn connections_max(mut self, connections: u32) -> Self {
         self.settings.connections_max = connections.max(1);
+        self
+    }
+
+    /// The database past a pooler in transaction mode, for listening: a pooler passes no wakes on, and without
+    /// this the client polls.
+    pub fn direct_url(mut self, url: impl Into<String>) -> Self {
+        self.direct_url = Some(url.into());
         self
     }
 
@@ -110,12 +118,14 @@ impl ClientBuilder {
     }
 
     async fn connect_on(self, home: Home) -> Result<Client, ConnectError> {
-        let connect = Connect::parse(&self.url)?;
-        let store = Store::open(&connect, self.settings.connections_max).await?;
+        let connect = Connect::parse(&self.url)?.with_direct(self.direct_url.as_deref())?;
+        let pooled = crate::store::between(&connect).await? == Between::Transactions;
+        let store = Store::open(&connect, self.settings.connections_max);
         let mut conn = store.pool().acquire().await?;
         crate::store::refuse_newer(&mut conn).await?;
         drop(conn);
-        let listen = self.settings.listen.then(|| connect.clone());
+        let listen = self.settings.listen && (!pooled || connect.has_direct());
+        let listen = listen.then(|| connect.clone());
         let inner = Inner {
             catalogue: Catalogue::new(store.clone()),
             waiters: Waiters::new(store.clone(), listen, home.handle().clone()),

@@ -1,32 +1,44 @@
 //! One claim, from its start to its verdict.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::sandbox::{Call, HostCalls, Stop};
 use crate::store::Settle;
-use crate::task::verdict::{decide, release};
+use crate::task::verdict::decide;
 use crate::task::{Claim, Outcome, Report, TaskId, Used};
 
+use super::clock::Lease;
 use super::offers::ServedTask;
 use super::shift::Shift;
 
+/// Why an attempt is interrupted that the database forgot, in a crash, to have given to this host.
+pub(super) const CLAIM_LOST: &str = "the database lost the claim of this attempt in a crash";
+
 /// An attempt under way, as the rest of the host sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Running {
     pub(super) claim: i64,
     pub(super) stop: Stop,
-    pub(super) progress: Option<Arc<Reported>>,
+    pub(super) reported: Arc<Reported>,
+    /// Its guest is gone.
+    pub(super) gone: CancellationToken,
 }
 
-/// How far an attempt says it is, until the next poll writes it down: a flood of reports costs one write.
-#[derive(Debug, Default)]
-pub(super) struct Reported(Mutex<Option<(f32, String)>>);
+/// What an attempt asks its host.
+#[derive(Debug)]
+pub(super) struct Reported {
+    /// How far it says it is, until the next poll writes it down: a flood of reports costs one write.
+    progress: Mutex<Option<(f32, String)>>,
+    lease: Arc<Lease>,
+}
 
 impl Reported {
     pub(super) fn take(&self) -> Option<(f32, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -37,7 +49,11 @@ impl HostCalls for Reported {
         // NaN survives the clamp, and NUL has no place in a text column.
         let fraction = if fraction.is_nan() { 0.0 } else { fraction };
         let note = note.replace('\0', "\u{fffd}");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((fraction, note));
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some((fraction, note));
+    }
+
+    fn may_act(&self) -> bool {
+        self.lease.holds()
     }
 }
 
@@ -45,20 +61,42 @@ impl HostCalls for Reported {
 /// among the running until the verdict is written.
 pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, slot: OwnedSemaphorePermit) {
     let stop = Stop::new();
-    let progress = served.reports_progress.then(Arc::<Reported>::default);
-    let running = Running { claim: claim.number, stop: stop.clone(), progress: progress.clone() };
-    if !shift.begin(claim.id, running) {
-        // The database forgot, in a crash, that this host has it. What runs cannot be settled any more.
-        let verdict =
-            release(&claim, "this host still runs it under a claim that the database lost".to_owned());
-        shift.finish(Settle { claim, verdict, used: None, plugin: None, log_tail: String::new() });
+    let reported = Arc::new(Reported { progress: Mutex::default(), lease: shift.lease().clone() });
+    let running = Running {
+        claim: claim.number,
+        stop: stop.clone(),
+        reported: reported.clone(),
+        gone: CancellationToken::new(),
+    };
+    let gone = running.gone.clone().drop_guard();
+    let shift = shift.clone();
+    let Some(twin) = shift.begin(claim.id, running) else {
+        launch(shift, claim, served, stop, reported, slot, gone);
         return;
-    }
-    let call_shift = shift.clone();
-    shift.sandbox().spawn(async move {
-        let settle = run(&call_shift, claim, &served, stop, progress).await;
-        drop(slot);
-        call_shift.finish(settle);
+    };
+    // What runs can no longer be settled; the attempt that can has taken its place among the running, and begins
+    // when its guest is gone.
+    twin.stop.interrupt(CLAIM_LOST);
+    tokio::spawn(async move {
+        twin.gone.cancelled().await;
+        launch(shift, claim, served, stop, reported, slot, gone);
+    });
+}
+
+fn launch(
+    shift: Arc<Shift>,
+    claim: Claim,
+    served: Arc<ServedTask>,
+    stop: Stop,
+    reported: Arc<Reported>,
+    slot: OwnedSemaphorePermit,
+    gone: DropGuard,
+) {
+    let sandbox = shift.sandbox().clone();
+    sandbox.spawn(async move {
+        let settle = run(&shift, claim, &served, stop, reported).await;
+        drop((slot, gone));
+        shift.finish(settle);
     });
 }
 
@@ -67,10 +105,10 @@ async fn run(
     mut claim: Claim,
     served: &ServedTask,
     stop: Stop,
-    progress: Option<Arc<Reported>>,
+    reported: Arc<Reported>,
 ) -> Settle {
     let reason = |what: &str| Outcome::Interrupted(what.to_owned());
-    let report = if claim.good_until.is_some_and(|until| until <= shift.clock().now()) {
+    let report = if claim.good_until.is_some_and(|until| until <= shift.clock().latest()) {
         never_ran(Outcome::Expired)
     } else if !shift.lease().holds() {
         never_ran(reason("the host's lease ran out before the attempt could start"))
@@ -86,7 +124,7 @@ async fn run(
             previous_error: claim.previous_error.clone(),
             limits: served.limits,
             stop,
-            host_calls: progress.map(|p| p as Arc<dyn HostCalls>),
+            host_calls: Some(reported),
         };
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),

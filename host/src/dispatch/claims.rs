@@ -6,12 +6,13 @@
 //! that was given back) is found by the poll, which says where it stands; the next claim begins there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError};
+use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError, within};
 
 use super::attempt;
 use super::offers::Served;
@@ -25,6 +26,9 @@ const WORTH_A_CLAIM: usize = 64;
 const LINGER: Duration = Duration::from_millis(2);
 /// Verdicts that wait to be written, for each slot, before claiming pauses.
 const BACKLOG_PER_SLOT: usize = 4;
+/// After a claim that failed, and doubled for each one more.
+const FAILED_PAUSE_MIN: Duration = Duration::from_millis(10);
+const FAILED_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// Lanes to look into.
 #[derive(Debug, Default)]
@@ -93,7 +97,8 @@ impl Wanted {
 /// Claims until the host drains or the session is over.
 pub(super) async fn claim_until_drained(shift: Arc<Shift>) {
     let stop = shift.shared().draining.clone();
-    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0, backlog: false };
+    let mut claimer =
+        Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0, backlog: false, failures: 0 };
     loop {
         let backlog = claimer.backlog;
         let ready = async {
@@ -162,6 +167,8 @@ struct Claimer {
     turn: usize,
     /// The last claim took as many as it could.
     backlog: bool,
+    /// Claims that failed since one succeeded.
+    failures: u32,
 }
 
 impl Claimer {
@@ -207,6 +214,18 @@ impl Claimer {
             if let Some(task) = served.lane(lane) {
                 attempt::start(shift, claim, task.clone(), slot);
             }
+        }
+        shift.begun.store(self.number, Ordering::Release);
+        if more {
+            self.failures += 1;
+            // The database answers, but takes no claims: it may be out of space, or read-only for a while.
+            let pause = FAILED_PAUSE_MIN * 2_u32.saturating_pow(self.failures - 1);
+            tokio::select! {
+                () = tokio::time::sleep(pause.min(FAILED_PAUSE_MAX)) => {}
+                () = shift.over.cancelled() => {}
+            }
+        } else {
+            self.failures = 0;
         }
         Going::On
     }
@@ -256,15 +275,17 @@ impl Claimer {
         marks: &[Mark],
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
+        // Before connecting, which may fail: what was adopted under the last number runs, and must not be
+        // adopted once more.
+        self.number += 1;
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => crate::store::conn(&shift.shared().connect, Role::Hot).await?,
         };
-        self.number += 1;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
-        let claimed =
-            crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
+        let claiming = crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name);
+        let claimed = within(shift.shared().config.lease, claiming).await?;
         // Only a connection whose answer arrived is used again.
         self.conn = Some(conn);
         Ok(claimed)
@@ -282,7 +303,7 @@ impl Claimer {
                 let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
                 crate::store::fence(&mut conn, shift.session(), lost, self.number, name).await
             };
-            match answer.await {
+            match within(shift.shared().config.lease, answer).await {
                 Ok(adopted) => return adopted,
                 Err(error) => tracing::debug!(%error, "the database is away; asking again"),
             }

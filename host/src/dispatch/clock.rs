@@ -50,16 +50,28 @@ impl Lease {
 #[derive(Debug)]
 pub(super) struct DatabaseClock {
     ahead_us: AtomicI64,
+    /// How old that answer may have been when it arrived.
+    lag_us: AtomicI64,
 }
 
 impl DatabaseClock {
-    pub(super) fn new(now_us: i64) -> Self {
-        Self { ahead_us: AtomicI64::new(now_us - since_boot_us()) }
+    pub(super) fn new(now_us: i64, asked_us: i64) -> Self {
+        let clock = Self { ahead_us: AtomicI64::new(0), lag_us: AtomicI64::new(0) };
+        clock.set(now_us, asked_us);
+        clock
     }
 
-    /// The database said `now_us` just now.
-    pub(super) fn set(&self, now_us: i64) {
-        self.ahead_us.store(now_us - since_boot_us(), Ordering::Release);
+    /// The database said `now_us` just now; it was asked at `asked_us` since boot.
+    pub(super) fn set(&self, now_us: i64, asked_us: i64) {
+        let arrived_us = since_boot_us();
+        self.ahead_us.store(now_us - arrived_us, Ordering::Release);
+        self.lag_us.store(arrived_us - asked_us, Ordering::Release);
+    }
+
+    /// No earlier than it is there, however slow its answers are: for what must not begin too late.
+    pub(super) fn latest(&self) -> DateTime<Utc> {
+        let latest_us = self.now_us() + self.lag_us.load(Ordering::Acquire);
+        DateTime::from_timestamp_micros(latest_us).unwrap_or_default()
     }
 
     /// Microseconds since 1970.

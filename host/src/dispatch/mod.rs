@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::{Bounds, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
-use crate::store::{Connect, Doorbell, StoreError};
+use crate::store::{Between, Connect, Doorbell, StoreError};
 use crate::task::Session;
 
 use shift::{Ended, Shift};
@@ -41,6 +41,9 @@ use shift::{Ended, Shift};
 pub struct HostConfig {
     /// The database.
     pub database_url: String,
+    /// The database past a pooler in transaction mode, for listening and migrating; `None` if there is none, or
+    /// no other way.
+    pub direct_url: Option<String>,
     /// The plugin directory; it is watched.
     pub plugins: PathBuf,
     /// Attempts at once.
@@ -72,6 +75,7 @@ impl HostConfig {
     pub fn new(database_url: impl Into<String>, plugins: impl Into<PathBuf>) -> Self {
         Self {
             database_url: database_url.into(),
+            direct_url: None,
             plugins: plugins.into(),
             slots: 256,
             queues: None,
@@ -138,11 +142,20 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`]. A plugin that cannot be loaded is none: see [`Host::loaded`].
-    pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+    pub async fn start(mut config: HostConfig) -> Result<Self, HostError> {
         if config.retention_days == 0 {
             return Err(HostError::Retention(config.retention_days));
         }
-        let connect = Connect::parse(&config.database_url)?;
+        let connect = Connect::parse(&config.database_url)?
+            .with_direct(config.direct_url.as_deref())?
+            .with_lease(config.lease);
+        let pooled = crate::store::between(&connect).await? == Between::Transactions;
+        if pooled && config.listen && !connect.has_direct() {
+            tracing::warn!(
+                "a pooler in transaction mode passes no wakes on: this host polls; a direct URL would change that"
+            );
+            config.listen = false;
+        }
         crate::store::migrate(&connect).await?;
         let threads = config.wasm_threads.unwrap_or_else(|| SandboxConfig::default().threads);
         let sandbox = Sandbox::start(SandboxConfig {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::sandbox::{Limits, Plugin};
-use crate::store::{Lane, Offer, PgConnection, Store, StoreError};
+use crate::store::{Lane, Offer, PgConnection, StoreError};
 use crate::task::RetryPolicy;
 
 use super::shift::Shift;
@@ -18,7 +18,6 @@ pub(super) struct ServedTask {
     pub(super) number: i32,
     pub(super) retry: RetryPolicy,
     pub(super) limits: Limits,
-    pub(super) reports_progress: bool,
 }
 
 /// What this host serves: the loaded tasks, and the lanes they come through.
@@ -57,7 +56,6 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                     number: published.plugin,
                     retry: task.policy.retry(),
                     limits: plugin.limits(&task.name),
-                    reports_progress: plugin.imports().iter().any(|i| i.contains("/progress@")),
                     name,
                 }),
             );
@@ -69,10 +67,13 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
 }
 
 /// Looks up the lanes of what is served. Lanes are made by sends, so new ones turn up at any time.
-pub(super) async fn find_lanes(shift: &Shift, newest_lane: Lane) -> Result<(), StoreError> {
-    let store = Store::new(shift.pool().clone());
+pub(super) async fn find_lanes(
+    shift: &Shift,
+    conn: &mut PgConnection,
+    newest_lane: Lane,
+) -> Result<(), StoreError> {
     let queues = shift.shared().config.queues.as_deref();
-    let found = store.served_lanes(shift.session(), queues).await?;
+    let found = crate::store::served_lanes(conn, shift.session(), queues).await?;
     let tasks = shift.served().tasks.clone();
     let mut served = Served { newest_lane, ..Served::default() };
     for lane in found {

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::{Listener, Observation, PgConnection, Poll, Recovered, Role, StoreError, Wake, channel};
+use crate::store::{
+    Listener, Observation, PgConnection, Poll, Recovered, Role, Settle, StoreError, Wake, channel, within,
+};
 use crate::task::Session;
+use crate::task::verdict::release;
 
+use super::attempt::CLAIM_LOST;
 use super::clock::since_boot_us;
 use super::offers;
 use super::shift::Shift;
@@ -47,7 +51,7 @@ pub(super) async fn beat_until_over(shift: Arc<Shift>) {
         let pause = match answer {
             Ok(Ok(Some(now_us))) => {
                 shift.lease().confirm(sent_us);
-                shift.clock().set(now_us);
+                shift.clock().set(now_us, sent_us);
                 fenced = false;
                 every
             }
@@ -171,18 +175,44 @@ impl Keeper {
     async fn round(&mut self, offers_changed: bool) -> Result<Duration, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
+            None => {
+                let mut conn = crate::store::conn(&self.shift.shared().connect, Role::Hot).await?;
+                self.reconcile(&mut conn).await?;
+                conn
+            }
         };
         let next = self.look(&mut conn, offers_changed).await?;
         self.conn = Some(conn);
         Ok(next)
     }
 
+    /// A server that crashed may have lost claims, and one that took over from another may have lost more: ends
+    /// attempts that can no longer be settled, and gives back tasks that nobody here runs.
+    async fn reconcile(&self, conn: &mut PgConnection) -> Result<(), StoreError> {
+        let shift = &self.shift;
+        // In this order: whatever begins in between is not a stray.
+        let begun = shift.begun.load(Ordering::Acquire);
+        if begun == 0 {
+            return Ok(());
+        }
+        let held = shift.held();
+        for (id, claim) in crate::store::claims_lost(conn, shift.session(), &held).await? {
+            shift.interrupt(id, claim, CLAIM_LOST);
+        }
+        let held: Vec<_> = held.into_iter().map(|(id, _)| id).collect();
+        for claim in crate::store::strays(conn, shift.session(), begun, &held).await? {
+            tracing::warn!(task.id = %claim.id, "the database says this host runs it, which it does not");
+            let verdict = release(&claim, "the host that had claimed it knew nothing of it".to_owned());
+            shift.finish(Settle { claim, verdict, used: None, plugin: None, log_tail: String::new() });
+        }
+        Ok(())
+    }
+
     async fn look(&mut self, conn: &mut PgConnection, offers_changed: bool) -> Result<Duration, StoreError> {
         let shift = self.shift.clone();
         if offers_changed {
             offers::publish(&shift, conn).await?;
-            offers::find_lanes(&shift, 0).await?;
+            offers::find_lanes(&shift, conn, 0).await?;
         }
         let served = shift.served();
         let lanes: Vec<_> = served.order.iter().map(|(_, lane)| *lane).collect();
@@ -190,15 +220,17 @@ impl Keeper {
             shift.look_everywhere.swap(false, Ordering::AcqRel) || Instant::now() >= self.full_look_at;
         let floor = if everywhere { 0 } else { self.floor };
         let began = Instant::now();
-        let poll = crate::store::poll(conn, shift.session(), &lanes, floor).await?;
+        let asked_us = since_boot_us();
+        let polling = crate::store::poll(conn, shift.session(), &lanes, floor);
+        let poll = within(shift.shared().config.lease, polling).await?;
         // Also after the others: at a high rate a floor that stays is soon far behind the newest.
         self.floor = poll.newest_position - LATE_POSITIONS;
         if everywhere {
             self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
         }
-        shift.clock().set(poll.now_us);
+        shift.clock().set(poll.now_us, asked_us);
         if poll.newest_lane > served.newest_lane {
-            offers::find_lanes(&shift, poll.newest_lane).await?;
+            offers::find_lanes(&shift, conn, poll.newest_lane).await?;
         }
         shift.hints.found(poll.waiting.iter().copied());
         if !poll.cancels.is_empty() {

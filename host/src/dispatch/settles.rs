@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::store::{PgConnection, Role, Settle, Settled, StoreError};
+use crate::store::{PgConnection, Role, Settle, Settled, StoreError, within};
 use crate::task::verdict::Verdict;
 use crate::task::{Operational, TaskError};
 
@@ -128,7 +128,8 @@ impl Settler {
             Some(conn) => conn,
             None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
         };
-        let answers = crate::store::settle(&mut conn, self.shift.session(), batch).await;
+        let settling = crate::store::settle(&mut conn, self.shift.session(), batch);
+        let answers = within(self.shift.shared().config.lease, settling).await;
         // After a refusal of its data a connection is as good as before; after anything else it is not.
         if answers.as_ref().map_or_else(StoreError::is_data_error, |_| true) {
             self.conn = Some(conn);

@@ -1,16 +1,17 @@
 //! One session of a host: from joining to the end of its row.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::Sandbox;
-use crate::store::{HostRow, PgPool, Role, Settle, StoreError};
+use crate::store::{HostRow, Role, Settle, StoreError};
 use crate::task::{Session, TaskId};
 
 use super::attempt::{ProgressRow, Running};
@@ -34,8 +35,7 @@ pub(super) enum Ended {
 pub(super) struct Shift {
     shared: Arc<Shared>,
     session: Session,
-    pool: PgPool,
-    lease: Lease,
+    lease: Arc<Lease>,
     clock: DatabaseClock,
     served: ArcSwap<Served>,
     slots: Arc<Semaphore>,
@@ -46,6 +46,8 @@ pub(super) struct Shift {
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Settle>>>,
     /// Lanes to look into, for the claimer.
     pub(super) hints: claims::Hints,
+    /// The highest claim number whose tasks are all among the running: what claimed later may be on its way.
+    pub(super) begun: AtomicI64,
     /// The next poll is to look at all positions.
     pub(super) look_everywhere: AtomicBool,
     /// The next poll is wanted now.
@@ -53,9 +55,6 @@ pub(super) struct Shift {
     /// The session is over; whoever still works for it stops.
     pub(super) over: CancellationToken,
 }
-
-/// Connections for what is not the hot loop: looking up lanes.
-const POOL_MAX: u32 = 2;
 
 impl Shift {
     /// Joins under a new session and publishes what the directory holds.
@@ -77,9 +76,8 @@ impl Shift {
         let (finished, to_settle) = mpsc::unbounded_channel();
         let shift = Arc::new(Self {
             session,
-            pool: crate::store::pool(&shared.connect, POOL_MAX).await?,
-            lease: Lease::begin(config.lease, sent_us),
-            clock: DatabaseClock::new(now_us),
+            lease: Arc::new(Lease::begin(config.lease, sent_us)),
+            clock: DatabaseClock::new(now_us, sent_us),
             served: ArcSwap::default(),
             slots: Arc::new(Semaphore::new(config.slots)),
             running: Mutex::default(),
@@ -87,13 +85,14 @@ impl Shift {
             finished,
             to_settle: Mutex::new(Some(to_settle)),
             hints: claims::Hints::default(),
+            begun: AtomicI64::new(0),
             look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
             over: CancellationToken::new(),
             shared,
         });
         offers::publish(&shift, &mut conn).await?;
-        offers::find_lanes(&shift, 0).await?;
+        offers::find_lanes(&shift, &mut conn, 0).await?;
         Ok(shift)
     }
 
@@ -109,9 +108,19 @@ impl Shift {
 
         let drained = async {
             self.shared.draining.cancelled().await;
-            // What a claim under way brings runs like the rest.
-            claiming.clone().await;
-            self.drained().await
+            let work = async {
+                // What a claim under way brings runs like the rest.
+                claiming.clone().await;
+                self.drained().await
+            };
+            tokio::select! {
+                interrupted = work => interrupted,
+                () = self.cut_off() => {
+                    tracing::error!("the database is away; what is left is left to other hosts");
+                    self.over.cancel();
+                    self.interrupt_all("the host is shutting down")
+                }
+            }
         };
         let ended = tokio::select! {
             () = self.over.cancelled() => Ended::Lost,
@@ -135,7 +144,6 @@ impl Shift {
         for task in [settling, polls, wakes] {
             let _ended = task.await;
         }
-        self.pool.close().await;
         ended
     }
 
@@ -155,13 +163,33 @@ impl Shift {
         }
     }
 
-    /// Waits until everything that runs has been settled.
+    /// Waits until everything that runs has been settled, or the database was away for so long that others will
+    /// have taken it over once it is back.
     async fn idle(&self) {
-        while !self.lock().is_empty() {
-            tokio::select! {
-                () = self.settled.notified() => {}
-                () = self.over.cancelled() => return,
+        let settled = async {
+            while !self.lock().is_empty() {
+                self.settled.notified().await;
             }
+        };
+        tokio::select! {
+            () = settled => {}
+            () = self.over.cancelled() => {}
+            () = self.cut_off() => {
+                let held = self.busy();
+                tracing::error!(held, "what is left cannot be written; its tasks are left to other hosts");
+            }
+        }
+    }
+
+    /// Returns when no beat was confirmed for twice the lease.
+    async fn cut_off(&self) {
+        let lease = self.shared.config.lease;
+        let mut held_at = Instant::now();
+        while held_at.elapsed() < lease {
+            if self.lease.holds() {
+                held_at = Instant::now();
+            }
+            tokio::time::sleep(lease / 20).await;
         }
     }
 
@@ -179,15 +207,19 @@ impl Shift {
         running.len()
     }
 
-    /// Enters an attempt among the running; `false` if its task is among them already.
-    pub(super) fn begin(&self, id: TaskId, attempt: Running) -> bool {
-        let mut running = self.lock();
-        if running.contains_key(&id) {
-            return false;
+    /// Interrupts the attempt that runs under this claim of this task, if it still does.
+    pub(super) fn interrupt(&self, id: TaskId, claim: i64, reason: &str) {
+        if let Some(attempt) = self.lock().get(&id).filter(|attempt| attempt.claim == claim) {
+            attempt.stop.interrupt(reason);
         }
-        running.insert(id, attempt);
+    }
+
+    /// Enters an attempt among the running; returns the one whose place it took, which may be running still.
+    pub(super) fn begin(&self, id: TaskId, attempt: Running) -> Option<Running> {
+        let mut running = self.lock();
+        let twin = running.insert(id, attempt);
         self.shared.running.store(running.len(), Ordering::Relaxed);
-        true
+        twin
     }
 
     /// Hands a verdict over to be written.
@@ -218,10 +250,15 @@ impl Shift {
     pub(super) fn progress(&self) -> Vec<ProgressRow> {
         let running = self.lock();
         let reported = running.iter().filter_map(|(id, attempt)| {
-            let (fraction, note) = attempt.progress.as_ref()?.take()?;
+            let (fraction, note) = attempt.reported.take()?;
             Some((*id, attempt.claim, fraction, note))
         });
         reported.collect()
+    }
+
+    /// The claims that this host acts on: tasks and claim numbers.
+    pub(super) fn held(&self) -> Vec<(TaskId, i64)> {
+        self.lock().iter().map(|(id, attempt)| (*id, attempt.claim)).collect()
     }
 
     /// Attempts that run or wait to be settled.
@@ -258,11 +295,7 @@ impl Shift {
         &self.shared.sandbox
     }
 
-    pub(super) fn pool(&self) -> &PgPool {
-        &self.pool
-    }
-
-    pub(super) fn lease(&self) -> &Lease {
+    pub(super) fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
 

@@ -22,6 +22,9 @@ use crate::task::{Contract, GuestFailure, GuestRetry, Outcome, Report, TaskId, U
 pub trait HostCalls: Send + Sync {
     /// How far the attempt is: 0 to 1, and a note of at most 1 KiB.
     fn progress(&self, fraction: f64, note: &str);
+
+    /// Whether the attempt is still this host's. Asked before a request leaves; if not, the guest stops there.
+    fn may_act(&self) -> bool;
 }
 
 /// One attempt to run.
@@ -43,7 +46,7 @@ pub struct Call {
     pub limits: Limits,
     /// Ends it from outside. One for each attempt.
     pub stop: Stop,
-    /// What it may ask beside its sandbox; without, progress goes nowhere.
+    /// What it may ask beside its sandbox; without, progress goes nowhere and nothing can be lost.
     pub host_calls: Option<Arc<dyn HostCalls>>,
 }
 

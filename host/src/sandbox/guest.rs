@@ -15,7 +15,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use super::bindings::{attempt, cancellation, log, progress};
 use super::error::SandboxError;
 use super::grants::Powers;
-use super::http::Requests;
+use super::http::{Asked, Requests};
 use super::journal::{Journal, Pipe, Stream};
 use super::limiter::Limiter;
 use super::meter::{CpuExceeded, Meter};
@@ -115,7 +115,8 @@ pub(super) fn store(
                 SandboxError::Setup(format!("the granted directory {}: {error}", directory.real().display()))
             })?;
         }
-        http = Some(Box::new(Requests::new(powers.http.clone(), limits)));
+        let asked = Asked { host: facts.host_calls.clone(), stop: facts.stop.clone() };
+        http = Some(Box::new(Requests::new(powers.http.clone(), limits, asked)));
     }
     let mut table = ResourceTable::new();
     table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
@@ -186,7 +187,9 @@ impl WasiView for Guest {
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         // `describe` runs with the plugin's linker and without its grants: whatever it asks for is refused.
-        let requests = self.http.get_or_insert_with(|| Box::new(Requests::new(None, &Limits::DEFAULT)));
+        let requests = self
+            .http
+            .get_or_insert_with(|| Box::new(Requests::new(None, &Limits::DEFAULT, Asked::default())));
         WasiHttpCtxView { hooks: &mut requests.hooks, table: &mut self.table, ctx: &mut requests.ctx }
     }
 }

@@ -29,8 +29,8 @@ impl Store {
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn cancel(&self, id: TaskId) -> Result<Option<Cancelled>, StoreError> {
         for _ in 0..LOOKS_MAX {
-            let row = sql!("cancel").bind(id).fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
-            if let Some(row) = row {
+            let rows = self.rows(&self.pool, sql!("cancel").bind(id)).await?;
+            if let Some(row) = rows.first() {
                 return Ok(Some(Cancelled {
                     status: status_of(row.try_get("status")?)?,
                     ended: row.try_get("ended")?,

@@ -75,7 +75,11 @@ pub async fn fence(
     rows.iter().map(|row| read(row, adopted, &task_of)).collect::<Result<_, _>>().map(Some)
 }
 
-fn read(row: &PgRow, number: i64, task_of: impl Fn(Lane) -> String) -> Result<Claimed, StoreError> {
+pub(super) fn read(
+    row: &PgRow,
+    number: i64,
+    task_of: impl Fn(Lane) -> String,
+) -> Result<Claimed, StoreError> {
     // By position: names are looked up by hashing for every row, and this is the hot path.
     let lane: Lane = row.try_get(1)?;
     let small = |index: usize| -> Result<u32, StoreError> {

@@ -20,6 +20,19 @@ pub enum StoreError {
         /// The server's or the system's words.
         reason: String,
     },
+    /// A pooler in transaction mode that does not keep track of prepared statements.
+    #[error(
+        "between here and the database is a pooler in transaction mode that does not keep track of prepared \
+        statements, so answers would be mixed up: use PgBouncer 1.21 or newer with max_prepared_statements = 200, \
+        or session mode, or connect to the server itself"
+    )]
+    Pooler,
+    /// A pooler in transaction mode, for what needs a connection of its own.
+    #[error(
+        "the schema cannot be brought up to date through a pooler in transaction mode: set --direct-url or \
+        HOSTLER_DIRECT_URL to the server's own address, or run `hostler migrate` with it"
+    )]
+    NotDirect,
     /// The schema is not there.
     #[error(
         "the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`"
@@ -57,6 +70,12 @@ pub enum StoreError {
     /// A blocking call on a thread of an async runtime.
     #[error("a blocking call on a thread of an async runtime; use the async call")]
     AsyncContext,
+    /// The connection leads nowhere any more, or the server is very busy.
+    #[error("the database gave no answer within {seconds} s")]
+    NoAnswer {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Anything else the database says.
     #[error("the database says: {0}")]
     Database(#[from] sqlx::Error),
@@ -67,7 +86,7 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
             Self::Database(error) => match error.as_database_error().and_then(|e| e.code()) {
                 // Connection, resources, operator intervention, deadlock and serialisation, lock timeout,
                 // a read-only standby in the middle of a failover.

@@ -77,7 +77,13 @@ impl Connect {
     /// The URL of another database on the same server.
     #[must_use]
     pub fn beside(&self, database: &str) -> String {
-        self.options.clone().database(database).to_url_lossy().into()
+        let options = self.plain().database(database);
+        let url: String = options.to_url_lossy().into();
+        // The driver leaves these out.
+        match options.get_options() {
+            Some(set) => format!("{url}&options={}", encoded(set)),
+            None => url,
+        }
     }
 
     /// Makes an empty database at this URL.
@@ -94,5 +100,29 @@ impl Connect {
     /// [`StoreError::Database`].
     pub async fn drop_database(url: &str) -> Result<(), StoreError> {
         Ok(Postgres::force_drop_database(url).await?)
+    }
+}
+
+/// Fit for a URL's query.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte.is_ascii_alphanumeric() {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_is_reached_with_the_same_settings() {
+        let connect = Connect::parse("postgres://me@db/jobs?options=-c%20work_mem%3D8MB").expect("a URL");
+        let beside = Connect::parse(&connect.beside("other")).expect("a URL");
+        assert_eq!(beside.plain().get_options(), Some("-c work_mem=8MB"));
+        assert_eq!(beside.plain().get_database(), Some("other"));
     }
 }

@@ -1,6 +1,8 @@
 //! Names to numbers: kinds of task and their lanes.
 
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
+
+use crate::task::Session;
 
 use super::{Store, error::StoreError, sql};
 
@@ -39,17 +41,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn kind(&self, name: &str) -> Result<Option<Kind>, StoreError> {
-        let row = sql!("kind").bind(name).fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
-        row.map(|row| {
-            Ok(Kind {
-                id: row.try_get("id")?,
-                published: row.try_get("published")?,
-                args_schema: row.try_get("args_schema")?,
-                result_schema: row.try_get("result_schema")?,
-                policy: row.try_get("policy")?,
+        let rows = self.rows(&self.pool, sql!("kind").bind(name)).await?;
+        rows.first()
+            .map(|row| {
+                Ok(Kind {
+                    id: row.try_get("id")?,
+                    published: row.try_get("published")?,
+                    args_schema: row.try_get("args_schema")?,
+                    result_schema: row.try_get("result_schema")?,
+                    policy: row.try_get("policy")?,
+                })
             })
-        })
-        .transpose()
+            .transpose()
     }
 
     /// The names that hosts ever published, in order.
@@ -81,7 +84,7 @@ impl Store {
     pub async fn lane(&self, kind: i32, queue: &str, priority: i16) -> Result<Lane, StoreError> {
         loop {
             let query = sql!("lane").bind(kind).bind(queue).bind(priority);
-            if let Some(row) = query.fetch_optional(&self.pool).await? {
+            if let Some(row) = self.rows(&self.pool, query).await?.first() {
                 return Ok(row.try_get("id")?);
             }
         }
@@ -95,25 +98,25 @@ impl Store {
         let row = sql!("lane_of").bind(id).fetch_optional(&self.pool).await?;
         row.map(|row| Ok(row.try_get("lane")?)).transpose()
     }
+}
 
-    /// The lanes that a host serves, first priority first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn served_lanes(
-        &self,
-        session: crate::task::Session,
-        queues: Option<&[String]>,
-    ) -> Result<Vec<ServedLane>, StoreError> {
-        let rows = sql!("lanes").bind(session.0).bind(queues).fetch_all(&self.pool).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ServedLane {
-                    lane: row.try_get("id")?,
-                    task: row.try_get("name")?,
-                    priority: row.try_get("priority")?,
-                })
+/// The lanes that a host serves, first priority first.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn served_lanes(
+    conn: &mut PgConnection,
+    session: Session,
+    queues: Option<&[String]>,
+) -> Result<Vec<ServedLane>, StoreError> {
+    let rows = sql!("lanes").bind(session.0).bind(queues).fetch_all(conn).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ServedLane {
+                lane: row.try_get("id")?,
+                task: row.try_get("name")?,
+                priority: row.try_get("priority")?,
             })
-            .collect()
-    }
+        })
+        .collect()
 }

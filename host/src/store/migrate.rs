@@ -3,7 +3,7 @@
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use super::connect::{Connect, Role, conn};
+use super::connect::{Between, Connect, Role, between, conn};
 use super::error::StoreError;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
@@ -31,13 +31,17 @@ pub async fn schema_version(conn: &mut PgConnection) -> Result<Option<i64>, Stor
 /// not one through a transaction pooler. Returns the versions it applied.
 ///
 /// # Errors
-/// [`StoreError::SchemaTooNew`], [`StoreError::Migrate`], [`StoreError::Unreachable`].
+/// [`StoreError::NotDirect`], [`StoreError::Pooler`], [`StoreError::SchemaTooNew`], [`StoreError::Migrate`], [`StoreError::Unreachable`].
 pub async fn migrate(connect: &Connect) -> Result<Vec<i64>, StoreError> {
-    let mut conn = conn(connect, Role::Cold).await?;
+    let connect = connect.direct();
+    let mut conn = conn(&connect, Role::Cold).await?;
     refuse_newer(&mut conn).await?;
     let before = schema_version(&mut conn).await?;
     if before == Some(SCHEMA_VERSION) {
         return Ok(Vec::new());
+    }
+    if between(&connect).await? == Between::Transactions {
+        return Err(StoreError::NotDirect);
     }
     // The table of applied migrations lives in our schema: the database may well belong to somebody who
     // keeps migrations of their own. Two first migrators may race here.

@@ -20,27 +20,57 @@ mod publish;
 mod read;
 mod send;
 mod settle;
+mod strays;
 mod upkeep;
 mod wake;
 
 pub use cancel::Cancelled;
 pub use claim::{Claimed, Mark, claim, fence};
 use connect::Trust;
-pub use connect::{Connect, Role, conn, pool};
+pub use connect::{Between, Connect, Role, between, conn, pool};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
 pub use key::{KeyOutcome, take_key};
 pub use list::{About, ListedHost, ListedTask};
-pub use lookup::{Kind, Lane, ServedLane};
+pub use lookup::{Kind, Lane, ServedLane, served_lanes};
 pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
 pub use publish::{Offer, Published, publish, serve};
 pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
 pub use settle::{Settle, Settled, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+pub use strays::{claims_lost, strays};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use tokio_util::sync::DropGuard;
+
+/// A server that is gone may take long to be found out.
+const ACQUIRE_SLOW: Duration = Duration::from_millis(500);
+
+/// A connection whose other end vanished without a word is given up after this long. Until the system notices by
+/// itself it takes a quarter of an hour.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// What this statement, or these, answer within this time. What gets no answer may have happened all the same, and
+/// its connection must not be used again.
+///
+/// # Errors
+/// [`StoreError::NoAnswer`], and what they say.
+pub async fn within<T>(
+    time: Duration,
+    asks: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answer = tokio::time::timeout(time, asks).await;
+    answer.unwrap_or(Err(StoreError::NoAnswer { seconds: time.as_secs() }))
+}
 
 /// The rows, through pools of connections.
 #[derive(Debug, Clone)]
@@ -50,26 +80,27 @@ pub struct Store {
     /// For the few statements that everybody waits for, planned once.
     hot: PgPool,
     trust: Trust,
+    /// Leads the pools to another server, where there are several.
+    following: Option<Arc<DropGuard>>,
 }
 
 impl Store {
     /// A store over one open pool.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { hot: pool.clone(), pool, trust: Trust::default() }
+        Self { hot: pool.clone(), pool, trust: Trust::default(), following: None }
     }
 
     /// A store that keeps connections for sends and waits apart from those for the rest; up to so many of
-    /// each, opened when they are first needed.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreachable`].
-    pub async fn open(connect: &Connect, connections_max: u32) -> Result<Self, StoreError> {
-        // A first connection, so that a wrong address is told now.
-        pool(connect, 1).await?.close().await;
+    /// each, opened when they are first needed. Within a runtime only.
+    #[must_use]
+    pub fn open(connect: &Connect, connections_max: u32) -> Self {
         let trust = Trust::default();
         let open = |role| connect::pool_of(connect, connections_max, role, trust.clone());
-        Ok(Self { pool: open(Role::Cold), hot: open(Role::Hot), trust })
+        let (pool, hot) = (open(Role::Cold), open(Role::Hot));
+        let pools = vec![(pool.clone(), Role::Cold), (hot.clone(), Role::Hot)];
+        let following = connect::follow(connect, pools, &trust);
+        Self { pool, hot, trust, following }
     }
 
     /// A connection may have broken: others that have not been used since are asked before they are.
@@ -81,16 +112,50 @@ impl Store {
     fn failed(&self, error: sqlx::Error) -> StoreError {
         let broken = match &error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-            // The server ends connections with these when it is stopped or told to.
-            sqlx::Error::Database(said) => {
-                said.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-            }
+            // The server ends connections with these when it is stopped or told to; or it is no longer the one
+            // that takes writes.
+            sqlx::Error::Database(said) => said
+                .code()
+                .is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "25006"),
+            sqlx::Error::PoolTimedOut => true,
             _ => false,
         };
         if broken {
             self.trust.lost();
         }
         StoreError::from_query(error)
+    }
+
+    /// The rows that one statement answers, on a connection of this pool.
+    async fn rows(
+        &self,
+        pool: &PgPool,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut conn = pool.acquire().await.map_err(|error| self.failed(error))?;
+        let asks = async { query.fetch_all(&mut *conn).await.map_err(|error| self.failed(error)) };
+        let answer = within(ANSWER_MAX, asks).await;
+        if let Err(StoreError::NoAnswer { .. }) = answer {
+            conn.close_on_drop();
+            self.trust.lost();
+        }
+        answer
+    }
+
+    /// A connection for a send. Where there are several servers, a long wait sets off the search for the one that
+    /// takes writes.
+    async fn send_conn(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        if self.following.is_none() {
+            return self.hot.acquire().await;
+        }
+        let mut acquiring = std::pin::pin!(self.hot.acquire());
+        match tokio::time::timeout(ACQUIRE_SLOW, &mut acquiring).await {
+            Ok(acquired) => acquired,
+            Err(_) => {
+                self.trust.lost();
+                acquiring.await
+            }
+        }
     }
 
     /// For transactions of keyed and repeated sends, and for reading stories.
@@ -109,7 +174,12 @@ impl Store {
 /// Runs the statement in this file of `host/sql`.
 macro_rules! sql {
     ($name:literal) => {
-        sqlx::query::<sqlx::Postgres>(include_str!(concat!("../../sql/", $name, ".sql")))
+        sqlx::query::<sqlx::Postgres>(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/sql/",
+            $name,
+            ".sql"
+        )))
     };
 }
 use sql;

@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`], [`StoreError::Unreadable`].
     pub async fn look(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
-        let rows = sql!("look_live").bind(ids).fetch_all(&self.hot).await.map_err(|e| self.failed(e))?;
+        let rows = self.rows(&self.hot, sql!("look_live").bind(ids)).await?;
         let mut looks = Vec::with_capacity(ids.len());
         for row in &rows {
             looks.push(Look {
@@ -156,7 +156,7 @@ impl Store {
             let found: HashSet<TaskId> = looks.iter().map(|look| look.id).collect();
             let rest: Vec<TaskId> = ids.iter().copied().filter(|id| !found.contains(id)).collect();
             let query = sql!("look_final").bind(&rest);
-            let rows = query.fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
+            let rows = self.rows(&self.pool, query).await?;
             looks.extend(rows.iter().map(final_look).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(looks)
@@ -166,13 +166,16 @@ impl Store {
     async fn look_day(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
         let Some(day) = the_day_of(ids) else { return Ok(Vec::new()) };
         let text = sql!("look_day").sql().replace("20000101", &day.format("%Y%m%d").to_string());
-        match sqlx::query(&text).bind(ids).fetch_all(&self.hot).await {
+        match self.rows(&self.hot, sqlx::query(&text).bind(ids)).await {
             Ok(rows) => rows.iter().map(final_look).collect(),
             // It was dropped, or nobody has made it yet, or this role may read the whole alone.
-            Err(sqlx::Error::Database(said)) if matches!(said.code().as_deref(), Some("42P01" | "42501")) => {
+            Err(StoreError::NoSchema) => Ok(Vec::new()),
+            Err(StoreError::Database(sqlx::Error::Database(said)))
+                if said.code().as_deref() == Some("42501") =>
+            {
                 Ok(Vec::new())
             }
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -182,8 +185,8 @@ impl Store {
     /// As [`Store::look`].
     pub async fn info(&self, id: TaskId, result: bool, args: bool) -> Result<Option<TaskRow>, StoreError> {
         let query = sql!("info").bind(id).bind(result).bind(args);
-        let row = query.fetch_optional(&self.pool).await.map_err(|e| self.failed(e))?;
-        row.as_ref().map(task_row).transpose()
+        let rows = self.rows(&self.pool, query).await?;
+        rows.first().map(task_row).transpose()
     }
 
     /// The closed attempts that did not end the task, newest first.
@@ -191,7 +194,7 @@ impl Store {
     /// # Errors
     /// As [`Store::look`].
     pub async fn attempts(&self, id: TaskId) -> Result<Vec<AttemptRow>, StoreError> {
-        let rows = sql!("attempts").bind(id).fetch_all(&self.pool).await?;
+        let rows = self.rows(&self.pool, sql!("attempts").bind(id)).await?;
         rows.iter().map(|row| attempt_row(row, count(row, "number")?, row.try_get("claimed_at")?)).collect()
     }
 }

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::task::TaskId;
 
-use super::{Lane, Store, error::StoreError, sql};
+use super::{ANSWER_MAX, Lane, Store, error::StoreError, sql, within};
 
 /// One task to send.
 #[derive(Debug, Clone)]
@@ -43,8 +43,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`]; then none, or all, were inserted: the same call may be repeated.
     pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<Vec<TaskId>, StoreError> {
-        let mut conn = self.hot.acquire().await?;
-        insert(&mut conn, options, tasks, true).await
+        let mut conn = self.send_conn().await?;
+        let answer = within(ANSWER_MAX, insert(&mut conn, options, tasks, true)).await;
+        if let Err(StoreError::NoAnswer { .. }) = answer {
+            conn.close_on_drop();
+        }
+        answer
     }
 }
 

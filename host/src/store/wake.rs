@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sqlx::Connection;
 use sqlx::postgres::PgListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,7 +18,8 @@ use tokio::time::Instant;
 use crate::task::{Session, TaskId};
 
 use super::connect::{Connect, Role, conn};
-use super::{Lane, sql};
+use super::error::StoreError;
+use super::{Lane, sql, within};
 
 /// The channels that wakes travel on.
 pub mod channel {
@@ -36,6 +38,8 @@ const LANES_MAX: usize = 600;
 /// more may come at once, so that whoever asks one thing after the other never waits for the next one.
 const GATHER: Duration = Duration::from_millis(1);
 const AT_ONCE: u32 = 16;
+/// A ring that takes longer is of no use, and its connection may lead nowhere.
+const RING_MAX: Duration = Duration::from_secs(5);
 
 /// A hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +133,9 @@ async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<
                 open = conn(&connect, Role::Hot).await.ok();
             }
             // A ring that fails is a wake lost: the polling floor finds what it was about.
-            if let Some(conn) = open.as_mut()
-                && let Err(error) = sql!("notify").bind(channel).bind(payloads).fetch_one(conn).await
-            {
+            let Some(conn) = open.as_mut() else { continue };
+            let ring = async { Ok(sql!("notify").bind(channel).bind(payloads).fetch_one(conn).await?) };
+            if let Err(error) = within(RING_MAX, ring).await {
                 tracing::debug!(%error, "a wake was lost");
                 open = None;
             }
@@ -159,7 +163,7 @@ impl Listener {
     /// Will listen on these channels, from the first [`Listener::next`] on.
     #[must_use]
     pub fn new(connect: Connect, channels: Vec<&'static str>) -> Self {
-        Self { connect, channels, open: None, pause: PAUSE_MIN }
+        Self { connect: connect.direct(), channels, open: None, pause: PAUSE_MIN }
     }
 
     /// The next wake. The first one, and the one after each loss, is [`Wake::Lost`]: what happened before
@@ -199,7 +203,9 @@ impl Listener {
         }
     }
 
-    async fn listen(&self) -> Result<PgListener, sqlx::Error> {
+    async fn listen(&self) -> Result<PgListener, StoreError> {
+        // Finds the server that takes writes: the driver's listener would go where it went before.
+        let _closed = conn(&self.connect, Role::Hot).await?.close().await;
         // A pool of one: the driver's listener wants a pool, and this connection must be no one else's.
         let pool = sqlx::postgres::PgPoolOptions::new()
             .max_connections(1)

@@ -57,7 +57,7 @@ impl Said {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hostler"));
-    for name in ["DATABASE_URL", "HOSTLER_CONFIG", "HOSTLER_DATA_DIR", "RUST_LOG"] {
+    for name in ["DATABASE_URL", "HOSTLER_DIRECT_URL", "HOSTLER_CONFIG", "HOSTLER_DATA_DIR", "RUST_LOG"] {
         command.env_remove(name);
     }
     command.args(args).stdin(Stdio::null());
@@ -79,17 +79,21 @@ fn on(database: &Database, args: &[&str]) -> Said {
 }
 
 /// A `hostler serve` that is ready. It is killed with this value, if it still runs.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     ready: String,
     lines: Receiver<String>,
 }
 
 impl Serving {
-    fn start(database: &Database, plugins: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(database: &Database, plugins: &Path, more: &[&str]) -> Self {
+        Self::start_on(database.url(), plugins, more)
+    }
+
+    pub(crate) fn start_on(url: &str, plugins: &Path, more: &[&str]) -> Self {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
         let mut serve = command(&["serve", "--slots", "8", "--plugins"]);
-        serve.arg(plugins).arg("--cache-dir").arg(cache).args(more).env("DATABASE_URL", database.url());
+        serve.arg(plugins).arg("--cache-dir").arg(cache).args(more).env("DATABASE_URL", url);
         let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (tell, lines) = channel();
@@ -98,11 +102,20 @@ impl Serving {
         Self { child, ready, lines }
     }
 
-    /// Sends SIGTERM and waits for the end; returns the exit code.
-    fn terminate(mut self) -> Option<i32> {
+    pub(crate) fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: takes two numbers; the process is our child and was not waited for, so it is still that one.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// Sends SIGTERM and waits for the end; returns the exit code.
+    pub(crate) fn terminate(self) -> Option<i32> {
+        self.signal(libc::SIGTERM);
+        self.ended()
+    }
+
+    /// Waits for the end; returns the exit code.
+    pub(crate) fn ended(mut self) -> Option<i32> {
         // Its stdout ends with it.
         assert_eq!(
             self.lines.recv_timeout(LONG),

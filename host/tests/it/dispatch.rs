@@ -1,6 +1,7 @@
 //! Hosts at work, together and against each other, in one process.
 
 mod failing;
+mod late;
 mod plugins;
 mod work;
 

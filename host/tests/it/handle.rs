@@ -15,7 +15,7 @@ mod resend;
 mod send;
 mod sql;
 mod thrift;
-mod wire;
+pub(crate) mod wire;
 
 use hostler::dispatch::Host;
 use hostler::{Client, Include, Status, TaskHandle};

@@ -4,9 +4,12 @@
 //! tests themselves. Nothing waits for a duration: tests wait for what they are about, with a generous end.
 
 mod cli;
+mod deploy;
 mod dispatch;
 mod embedded;
 mod handle;
+mod outages;
+mod processes;
 mod races;
 mod sandbox;
 mod store;

@@ -5,6 +5,7 @@
 mod claims;
 mod cost;
 mod dead;
+mod doorbell;
 mod durability;
 mod fence;
 mod holders;
@@ -16,3 +17,4 @@ mod plans;
 mod poison;
 mod retention;
 mod stage;
+mod upgrade;

@@ -1,5 +1,7 @@
 //! What the tests stand on: built plugins, fresh databases, and hosts on them.
 
+pub(crate) mod cluster;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -170,7 +172,7 @@ fn server_url(database: &str) -> String {
 }
 
 /// Runs a future to its end on a runtime of its own, from inside a test's runtime too.
-fn on_own_runtime<T: Send>(future: impl Future<Output = T> + Send) -> T {
+pub(crate) fn on_own_runtime<T: Send>(future: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let done = scope.spawn(|| {
             let runtime =

@@ -170,7 +170,7 @@ fn every_test_that_the_architecture_names_exists() {
     all.extend(sources("guest-sdk"));
     let mut files = Vec::new();
     walk(&root().join("host/sql"), &mut files);
-    let page = read("docs/ARCHITECTURE.md");
+    let page = read("docs/ARCHITECTURE.md") + &read("docs/RELIABILITY.md");
     let named: Vec<&str> =
         page.split('`').skip(1).step_by(2).filter(|word| word.starts_with("test ")).collect();
     assert!(named.len() > 10, "the invariants name their tests");

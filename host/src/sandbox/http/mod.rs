@@ -23,11 +23,11 @@ use tokio_rustls::rustls;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
 
-use super::Limits;
 use super::grants::HttpRule;
 use super::grants::address::{Reach, reach};
 use super::grants::origin::{Origin, Target};
 use super::result::{REASON_BYTES_MAX, cut};
+use super::{HostCalls, Limits, Stop};
 
 /// The longest name of a method, in bytes.
 const METHOD_BYTES_MAX: usize = 32;
@@ -185,6 +185,25 @@ pub(super) struct Hooks {
     limits: Limits,
     sent: u64,
     denied: Denied,
+    asked: Asked,
+}
+
+/// Whom to ask, before a request leaves, whether the attempt is still this host's.
+#[derive(Clone, Default)]
+pub(super) struct Asked {
+    pub(super) host: Option<Arc<dyn HostCalls>>,
+    pub(super) stop: Stop,
+}
+
+impl Asked {
+    /// Returns if it is. Else the attempt ends here, and this never returns: an error would be the guest's to
+    /// handle, and it might go on.
+    async fn may_act(&self) {
+        if self.host.as_ref().is_some_and(|host| !host.may_act()) {
+            self.stop.interrupt("the host's lease ran out before a request could leave");
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// The first request that was refused, for whoever asks what became of the attempt.
@@ -206,8 +225,8 @@ impl Denied {
 
 impl Requests {
     /// Without grants every request is refused.
-    pub(super) fn new(http: Option<Arc<Http>>, limits: &Limits) -> Self {
-        let hooks = Hooks { http, limits: *limits, sent: 0, denied: Denied::default() };
+    pub(super) fn new(http: Option<Arc<Http>>, limits: &Limits, asked: Asked) -> Self {
+        let hooks = Hooks { http, limits: *limits, sent: 0, denied: Denied::default(), asked };
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELDS_BYTES_MAX);
         Self { ctx, hooks }
@@ -253,6 +272,7 @@ impl WasiHttpHooks for Hooks {
             target,
             permit,
             denied: self.denied.clone(),
+            asked: self.asked.clone(),
             connect: shorter(options.and_then(|o| o.connect_timeout), self.limits.http_connect_ms_max),
             first_byte: shorter(options.and_then(|o| o.first_byte_timeout), self.limits.http_read_ms_max),
             between_bytes: shorter(
@@ -370,7 +390,7 @@ mod tests {
         use wasmtime_wasi_http::WasiHttpCtxView;
         use wasmtime_wasi_http::p2::bindings::http::types::HostFields;
 
-        let mut requests = Requests::new(None, &Limits::DEFAULT);
+        let mut requests = Requests::new(None, &Limits::DEFAULT, Asked::default());
         assert_eq!(requests.hooks.p2_outgoing_body_chunk_size(), CHUNK_BYTES_MAX);
         let mut table = wasmtime::component::ResourceTable::new();
         let mut view =

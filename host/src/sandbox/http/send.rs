@@ -17,7 +17,7 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::body::{Bounded, Direction};
-use super::{Denied, Http, Permit, Sent, Target};
+use super::{Asked, Denied, Http, Permit, Sent, Target};
 
 /// What a connection holds of what was not read or sent yet, in bytes, each way; a response's head fits in.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -30,6 +30,7 @@ pub(super) struct Sending {
     pub(super) target: Target,
     pub(super) permit: Permit,
     pub(super) denied: Denied,
+    pub(super) asked: Asked,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
     pub(super) between_bytes: Duration,
@@ -57,6 +58,7 @@ impl Sending {
         head.uri = format!("{slash}{path}").parse().map_err(|_| Error::HttpRequestUriInvalid)?;
         let request = Request::from_parts(head, Bounded::new(body, direction, max, pause, denied));
 
+        self.asked.may_act().await;
         let mut connection = Some(Box::pin(connection));
         let response = async {
             let answer = sender.send_request(request);
@@ -185,7 +187,7 @@ mod tests {
         let mut http =
             Http::new(GrantsFile::parse(rules).expect("grants").http, None, Vec::new()).expect("HTTP");
         http.lookup = lookup.unwrap_or(http.lookup);
-        Requests::new(Some(Arc::new(http)), &Limits::DEFAULT)
+        Requests::new(Some(Arc::new(http)), &Limits::DEFAULT, Asked::default())
     }
 
     async fn get(requests: &mut Requests, uri: &str) -> Result<String, Error> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hostler::dispatch::{Host, HostConfig};
 use hostler::{AttemptOutcome, Status};
 use serde_json::json;
+use sqlx::Connection;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{count, info, send, start, until, until_running};
@@ -96,6 +97,11 @@ async fn a_result_that_the_database_refuses_fails_its_own_task_alone() {
         "alter table hostler.history add constraint no_poison check (position('xxxx'::bytea in result) = 0)";
     sqlx::raw_sql(refuse).execute(&mut database.conn().await).await.expect("a constraint");
     let client = database.client().await;
+    let host = start(&database, |_| {}).await;
+    // Nothing is settled until all is done: then they go together.
+    let mut conn = database.conn().await;
+    let mut locked = conn.begin().await.expect("a transaction");
+    sqlx::query("lock hostler.history in share mode").execute(&mut *locked).await.expect("locked");
     let mut handles = Vec::new();
     for n in 0..40 {
         let (task, args) = match n {
@@ -104,7 +110,8 @@ async fn a_result_that_the_database_refuses_fails_its_own_task_alone() {
         };
         handles.push(send(&client, task, args).await);
     }
-    let host = start(&database, |_| {}).await;
+    until("all wait to be settled", async || host.running() == 40).await;
+    locked.rollback().await.expect("unlocked");
     for (n, handle) in handles.iter().enumerate() {
         let end = handle.get(Some(LONG)).await;
         assert_eq!(end.is_err(), n == 17, "{end:?}");

@@ -137,9 +137,9 @@ async fn a_result_is_found_when_notifications_are_lost_or_off() {
         let handle = client.handle::<serde_json::Value>(sent.id());
         tokio::spawn(async move { handle.get(Some(LONG)).await })
     });
-    // Two statements to connect, a first look, and more: what is waited for comes by polls from here on.
+    // Twelve statements to connect, a first look, and more: what is waited for comes by polls from here on.
     for wire in &wires {
-        wire.statements_reach(7).await;
+        wire.statements_reach(17).await;
         wire.cut();
     }
     let host = crate::support::host(&stage.database).await;

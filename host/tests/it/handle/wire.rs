@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(super) struct Wire {
+pub(crate) struct Wire {
     url: String,
     state: Arc<State>,
 }
@@ -25,11 +25,12 @@ struct State {
     /// Cut in the middle of a statement that holds this text, after it reached the server.
     trap: Mutex<Option<Vec<u8>>>,
     cut: Mutex<CancellationToken>,
+    silence: Mutex<CancellationToken>,
 }
 
 impl Wire {
     /// A wire to this database, whole.
-    pub(super) async fn to(database_url: &str) -> Self {
+    pub(crate) async fn to(database_url: &str) -> Self {
         let options = PgConnectOptions::from_str(database_url).expect("a good URL");
         let directory = options.get_socket().expect("the embedded server's socket");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -43,6 +44,7 @@ impl Wire {
             refusing: AtomicBool::new(false),
             trap: Mutex::default(),
             cut: Mutex::default(),
+            silence: Mutex::default(),
         });
         let accepting = state.clone();
         tokio::spawn(async move {
@@ -55,51 +57,56 @@ impl Wire {
         Self { url: format!("postgres://postgres@127.0.0.1:{port}/{name}?sslmode=disable"), state }
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// A client with one connection for queries, so that a cut costs one call and no more.
-    pub(super) fn client(&self) -> hostler::client::ClientBuilder {
+    pub(crate) fn client(&self) -> hostler::client::ClientBuilder {
         hostler::Client::builder(&self.url).connections_max(1)
     }
 
     /// Statements that were executed so far, on all connections.
-    pub(super) fn statements(&self) -> usize {
+    pub(crate) fn statements(&self) -> usize {
         *self.state.statements.borrow()
     }
 
     /// Waits for this many statements.
-    pub(super) async fn statements_reach(&self, n: usize) {
+    pub(crate) async fn statements_reach(&self, n: usize) {
         let mut seen = self.state.statements.subscribe();
         let reached = seen.wait_for(|now| *now >= n);
         tokio::time::timeout(crate::support::LONG, reached).await.expect("in time").expect("counted");
     }
 
     /// Connections that began to listen so far.
-    pub(super) fn listens(&self) -> usize {
+    pub(crate) fn listens(&self) -> usize {
         self.state.listens.load(Ordering::SeqCst)
     }
 
     /// Connections that are open.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 
     /// Cuts every connection; new ones are refused until `mend`.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.state.refusing.store(true, Ordering::SeqCst);
         self.state.cut();
     }
 
+    /// Nothing goes through the connections there are any more, and nobody is told; new ones are as before.
+    pub(crate) fn silence(&self) {
+        std::mem::take(&mut *self.state.silence.lock().expect("whole")).cancel();
+    }
+
     /// Lets connections through again, and returns when this client has one.
-    pub(super) async fn mend(&self, client: &hostler::Client) {
+    pub(crate) async fn mend(&self, client: &hostler::Client) {
         self.state.refusing.store(false, Ordering::SeqCst);
         super::eventually("a new connection", async || client.hosts(false).await.ok()).await;
     }
 
     /// Cuts every connection, once, as soon as the server has answered a message that holds these words.
-    pub(super) fn cut_after(&self, words: &str) {
+    pub(crate) fn cut_after(&self, words: &str) {
         *self.state.trap.lock().expect("whole") = Some(words.as_bytes().to_vec());
     }
 }
@@ -123,6 +130,7 @@ impl State {
 
 async fn connect(state: Arc<State>, client: TcpStream) {
     let cut = state.cut.lock().expect("whole").clone();
+    let silence = state.silence.lock().expect("whole").clone();
     let Ok(server) = UnixStream::connect(&state.socket).await else { return };
     state.connections.fetch_add(1, Ordering::SeqCst);
     let _nodelay = client.set_nodelay(true);
@@ -142,10 +150,18 @@ async fn connect(state: Arc<State>, client: TcpStream) {
             }
         }
     };
+    let through = async {
+        tokio::select! {
+            () = back => {}
+            _ = forward(&state, from_client, to_server, sprung) => {}
+        }
+    };
+    let mut through = Box::pin(through);
     tokio::select! {
         () = cut.cancelled() => {}
-        () = back => {}
-        _ = forward(&state, from_client, to_server, sprung) => {}
+        () = &mut through => {}
+        // Both ends stay open.
+        () = silence.cancelled() => cut.cancelled().await,
     }
     state.connections.fetch_sub(1, Ordering::SeqCst);
 }

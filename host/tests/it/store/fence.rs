@@ -1,6 +1,6 @@
 //! The claim is the fence; and what becomes of a claim whose answer was lost.
 
-use hostler::{AttemptOutcome, Status};
+use hostler::{AttemptOutcome, Status, TaskId};
 use sqlx::Connection;
 
 use hostler::store;
@@ -72,4 +72,38 @@ async fn a_claim_that_was_fenced_off_can_never_commit() {
     assert!(stage.claim(1).await.is_empty(), "it arrives late");
     assert_eq!(stage.status(id).await, Status::Pending);
     assert_eq!(stage.claim(2).await.len(), 1, "later numbers claim on");
+}
+
+#[tokio::test]
+async fn an_adoption_whose_answer_was_lost_is_repeated() {
+    let mut stage = Stage::new().await;
+    let id = stage.send().await;
+    stage.claim(1).await;
+    let mut other = stage.other().await;
+    for _ in 0..2 {
+        // The first answer never arrives, and the host asks again with the same numbers.
+        let adopted = store::fence(&mut other, HOST, 1, 2, |_| String::new()).await.expect("an answer");
+        let adopted: Vec<_> =
+            adopted.expect("it lives").iter().map(|a| (a.claim.id, a.claim.number)).collect();
+        assert_eq!(adopted, [(id, 2)]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_host_holds_and_what_the_database_says_are_compared() {
+    let mut stage = Stage::new().await;
+    let (held, unknown, late) = (stage.send().await, stage.send().await, stage.send().await);
+    stage.claim(1).await;
+    let lose = format!("update hostler.task set claim = 3 where id = '{late}'");
+    stage.execute(&lose).await;
+    let never = TaskId::now_v7();
+    let lost = store::claims_lost(&mut stage.conn, HOST, &[(held, 1), (unknown, 9), (never, 1)]).await;
+    assert_eq!(lost.expect("an answer"), [(unknown, 9), (never, 1)]);
+
+    let strays = store::strays(&mut stage.conn, HOST, 2, &[held]).await.expect("an answer");
+    let found: Vec<_> = strays.iter().map(|claim| (claim.id, claim.number)).collect();
+    assert_eq!(found, [(unknown, 1)], "the third may be on its way to the host");
+    for claim in strays {
+        assert_eq!(written(stage.settle(claim, release()).await), Some(Status::Pending));
+    }
 }

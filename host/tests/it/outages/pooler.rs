@@ -1,0 +1,185 @@
+//! PgBouncer in between.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use hostler::dispatch::{Host, HostConfig};
+use hostler::store::{Between, Connect, StoreError, between, migrate};
+use hostler::{Client, Include, Status};
+use serde_json::json;
+
+use super::{LONG, host, until};
+use crate::support::cluster::{Cluster, as_account, directory, give};
+use crate::support::plugins_dir;
+
+/// A PgBouncer in front of one server; stopped with this value.
+struct Pooler {
+    dir: tempfile::TempDir,
+    child: Child,
+}
+
+/// The program, and whether it keeps track of prepared statements, which came with 1.21.
+struct Program {
+    path: PathBuf,
+    tracks: bool,
+}
+
+impl Program {
+    /// `HOSTLER_TEST_PGBOUNCER`, or what the system has. `None`: there is none, and none is to be installed.
+    fn find() -> Option<Self> {
+        let named = std::env::var_os("HOSTLER_TEST_PGBOUNCER").map(PathBuf::from);
+        let system = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(PathBuf::from);
+        let here = || system.iter().find(|path| path.is_file()).cloned();
+        let path = named.or_else(here).or_else(|| {
+            if std::env::var_os("HOSTLER_TEST_OBTAIN").is_none() {
+                eprintln!("skipped: there is no pgbouncer");
+                return None;
+            }
+            let install = Command::new("apt-get")
+                .args(["install", "-y", "--no-install-recommends", "pgbouncer"])
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .status();
+            assert!(
+                install.is_ok_and(|status| status.success()),
+                "HOSTLER_TEST_OBTAIN is set, which needs apt-get"
+            );
+            here()
+        })?;
+        let said = Command::new(&path).arg("--version").output().expect("it runs").stdout;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let version = said.split_whitespace().nth(1).expect("PgBouncer 1.18.0").to_owned();
+        let minor: u32 = version.split('.').nth(1).and_then(|n| n.parse().ok()).expect("a version");
+        Some(Self { path, tracks: minor >= 21 })
+    }
+}
+
+impl Pooler {
+    fn start(program: &Program, cluster: &Cluster, settings: &str) -> Self {
+        let dir = directory();
+        let at = dir.path().display();
+        let server = cluster.socket_dir().display();
+        let config = format!(
+            "[databases]\njobs = host={server} port=5432 user=postgres\n[pgbouncer]\nlisten_addr =\n\
+            unix_socket_dir = {at}\nlisten_port = 6432\nauth_type = any\nlogfile = {at}/log\n\
+            default_pool_size = 3\n{settings}\n"
+        );
+        let file = dir.path().join("pgbouncer.ini");
+        fs::write(&file, config).expect("written");
+        give(dir.path());
+        let child = as_account(&program.path).arg(&file).stderr(std::process::Stdio::null()).spawn();
+        let pooler = Self { child: child.expect("it runs"), dir };
+        let began = std::time::Instant::now();
+        while !pooler.dir.path().join(".s.PGSQL.6432").exists() {
+            assert!(began.elapsed() < LONG, "it never listened: {}", pooler.words());
+        }
+        pooler
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://postgres@localhost/jobs?host={}&port=6432", self.dir.path().display())
+    }
+
+    fn words(&self) -> String {
+        fs::read_to_string(Path::new(self.dir.path()).join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+/// Sends, waits, retries, cancels and looks up, all through the pooler.
+async fn everything_works(client: &Client) {
+    let many = (0..100).map(|n| json!({"text": n.to_string()}));
+    for handle in client.send_many("text.word_count", many).await.expect("sent") {
+        assert_eq!(handle.get(Some(LONG)).await.expect("a result")["words"], 1);
+    }
+    let mut waits = tokio::task::JoinSet::new();
+    for n in 0..30_u32 {
+        let client = client.clone();
+        waits.spawn(async move {
+            let key = n.to_string();
+            let text = "x ".repeat(usize::try_from(n).expect("small"));
+            let handle =
+                client.task("text.word_count").key(key).send(json!({"text": text})).await.expect("sent");
+            assert_eq!(handle.get(Some(LONG)).await.expect("a result")["words"], n, "its own answer");
+        });
+    }
+    waits.join_all().await;
+    let flaky = client.send("flaky.fail_then_succeed", json!({"failures": 1})).await.expect("sent");
+    assert_eq!(flaky.get(Some(LONG)).await.expect("a result")["attempt"], 2);
+    let long = client.send("misbehave.sleep", json!({"ms": 50_000})).await.expect("sent");
+    until("it runs", async || {
+        let info = long.info(Include::empty()).await.expect("an answer").expect("known");
+        info.status == Status::Running
+    })
+    .await;
+    long.cancel().await.expect("an answer");
+    assert_eq!(long.get(Some(LONG)).await.expect_err("cancelled").code.as_str(), "TASK_CANCELLED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_mixes_statements_up_is_refused() {
+    let Some(program) = Program::find() else { return };
+    let cluster = Cluster::start(&[]);
+    cluster.database("jobs").await;
+    // Newer ones can be told not to keep track.
+    let off = if program.tracks { "max_prepared_statements = 0" } else { "" };
+    let pooler = Pooler::start(&program, &cluster, &format!("pool_mode = transaction\n{off}"));
+    for settings in ["", "\nignore_startup_parameters = options"] {
+        let pooler = Pooler::start(&program, &cluster, &format!("pool_mode = transaction\n{off}{settings}"));
+        let error = Client::connect(&pooler.url()).await.expect_err("refused").to_string();
+        assert!(error.contains("max_prepared_statements = 200"), "{error}");
+    }
+    let Err(error) = Host::start(HostConfig::new(pooler.url(), plugins_dir())).await else {
+        panic!("it started")
+    };
+    assert!(error.to_string().contains("PgBouncer 1.21"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_pooler_in_session_mode_everything_works() {
+    let Some(program) = Program::find() else { return };
+    let cluster = Cluster::start(&[]);
+    cluster.execute("postgres", "create database jobs").await;
+    let pooler = Pooler::start(&program, &cluster, "pool_mode = session\ndefault_pool_size = 40");
+    let host = host(&pooler.url(), |_| {}).await;
+    let client = Client::connect(&pooler.url()).await.expect("a client");
+    everything_works(&client).await;
+    host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_a_pooler_in_transaction_mode_everything_works_with_and_without_a_direct_url() {
+    let Some(program) = Program::find().filter(|program| program.tracks) else {
+        eprintln!("skipped: this needs PgBouncer 1.21 or newer; HOSTLER_TEST_PGBOUNCER names one");
+        return;
+    };
+    let cluster = Cluster::start(&[]);
+    cluster.execute("postgres", "create database jobs").await;
+    let settings = "pool_mode = transaction\nmax_prepared_statements = 200";
+    let pooler = Pooler::start(&program, &cluster, settings);
+    let connect = Connect::parse(&pooler.url()).expect("a URL");
+    assert_eq!(between(&connect).await.expect("an answer"), Between::Transactions);
+    let direct = cluster.url("jobs");
+    assert_eq!(between(&Connect::parse(&direct).expect("a URL")).await.expect("an answer"), Between::Nothing);
+
+    let error = migrate(&connect).await.expect_err("not through this");
+    assert!(matches!(error, StoreError::NotDirect), "{error}");
+    // The direct one migrates, and listens.
+    let one = host(&pooler.url(), |config| config.direct_url = Some(direct.clone())).await;
+    let client = Client::builder(&pooler.url()).direct_url(&direct).connect().await.expect("a client");
+    everything_works(&client).await;
+    let listens = "select count(*) from pg_stat_activity where query like 'LISTEN%'";
+    assert_eq!(cluster.count("jobs", listens).await, 2, "past the pooler");
+    one.drain(LONG).await;
+
+    let two = host(&pooler.url(), |_| {}).await;
+    let client = Client::connect(&pooler.url()).await.expect("a client");
+    everything_works(&client).await;
+    two.drain(LONG).await;
+}
