@@ -27,6 +27,7 @@ mod migrate;
 mod new;
 mod output;
 mod plugins;
+mod quarantine;
 mod rerun;
 mod run;
 mod send;
@@ -167,7 +168,7 @@ async fn run(cli: Cli) -> Result<(), Exit> {
         Command::Build(build) => Box::pin(context.signals.or(build.run(&context))).await,
         Command::New(new) => Box::pin(context.signals.or(new.run(&context))).await,
         Command::Bench(bench) => Box::pin(bench.run(&context)).await,
-        Command::Plugins(plugins) => Box::pin(context.signals.or(plugins.run(&context))).await,
+        Command::Plugins(plugins) => Box::pin(plugins.run(&context)).await,
         Command::Inspect(inspect) => Box::pin(context.signals.or(inspect.run(&context))).await,
         Command::Grants(grants) => Box::pin(context.signals.or(grants.run(&context))).await,
         Command::Tasks(tasks) => Box::pin(tasks.run(&context)).await,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::sandbox::{Call, HostCalls, Stop};
+use crate::sandbox::{Call, HostCalls, SandboxError, Stop};
 use crate::store::Settle;
 use crate::task::verdict::{decide, release};
 use crate::task::{Claim, Outcome, Report, TaskId, Used};
@@ -16,6 +16,8 @@ use super::shift::Shift;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) claim: i64,
+    /// Whose code it runs, by its number.
+    pub(super) plugin: i32,
     pub(super) stop: Stop,
     pub(super) progress: Option<Arc<Reported>>,
 }
@@ -46,7 +48,12 @@ impl HostCalls for Reported {
 pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, slot: OwnedSemaphorePermit) {
     let stop = Stop::new();
     let progress = served.reports_progress.then(Arc::<Reported>::default);
-    let running = Running { claim: claim.number, stop: stop.clone(), progress: progress.clone() };
+    let running = Running {
+        claim: claim.number,
+        plugin: served.number,
+        stop: stop.clone(),
+        progress: progress.clone(),
+    };
     if !shift.begin(claim.id, running) {
         // The database forgot, in a crash, that this host has it. What runs cannot be settled any more.
         let verdict =
@@ -90,7 +97,12 @@ async fn run(
         };
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),
-            Err(error) => never_ran(Outcome::Interrupted(error.to_string())),
+            Err(error) => {
+                if matches!(error, SandboxError::Panicked(_)) && shift.watch.panicked(served.number) {
+                    shift.poll_now.notify_one();
+                }
+                never_ran(Outcome::Interrupted(error.to_string()))
+            }
         }
     };
     let (mut report, ran) = report;

@@ -8,6 +8,7 @@
 //! 3. [`settles`]: writes verdicts, as many as there are at once.
 //! 4. [`pulse`]: beats, polls, promotes, expires, judges other hosts and takes over from the dead.
 //! 5. [`offers`]: publishes what the plugin directory holds.
+//! 6. [`quarantine`]: keeps code away that kills hosts.
 //!
 //! No transaction and no pooled connection is held while guest code runs: claims are over before the
 //! attempt starts, and settles begin after it ended. If this host is declared dead, its shift ends: its
@@ -18,6 +19,7 @@ mod claims;
 mod clock;
 mod offers;
 mod pulse;
+mod quarantine;
 mod settles;
 mod shift;
 
@@ -163,7 +165,7 @@ impl Host {
             hurry: CancellationToken::new(),
         });
         let (tell_session, session) = watch::channel(None);
-        let first = Shift::join(shared.clone()).await?;
+        let first = Shift::join(shared.clone(), None).await?;
         tell_session.send_replace(Some(first.session()));
         let life = tokio::spawn(live(shared.clone(), first, tell_session));
         Ok(Self { shared, session, life })
@@ -224,12 +226,13 @@ async fn live(shared: Arc<Shared>, first: Arc<Shift>, session: watch::Sender<Opt
             ),
         }
         session.send_replace(None);
+        let lost = shift.session();
         let mut pause = Duration::from_millis(200);
         shift = loop {
             if shared.draining.is_cancelled() {
                 return 0;
             }
-            match Shift::join(shared.clone()).await {
+            match Shift::join(shared.clone(), Some(lost)).await {
                 Ok(shift) => break shift,
                 Err(error) => {
                     tracing::warn!(%error, "cannot join; trying again");

@@ -1,6 +1,6 @@
 //! One session of a host: from joining to the end of its row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::task::{Session, TaskId};
 use super::attempt::{ProgressRow, Running};
 use super::clock::{DatabaseClock, Lease, since_boot_us};
 use super::offers::Served;
-use super::{Shared, claims, offers, pulse, settles};
+use super::{Shared, claims, offers, pulse, quarantine, settles};
 
 /// Why a shift ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(super) struct Shift {
     pub(super) hints: claims::Hints,
     /// The next poll is to look at all positions.
     pub(super) look_everywhere: AtomicBool,
+    /// Code that is to blame for lost hosts.
+    pub(super) watch: quarantine::Watch,
     /// The next poll is wanted now.
     pub(super) poll_now: Notify,
     /// The session is over; whoever still works for it stops.
@@ -58,11 +60,16 @@ pub(super) struct Shift {
 const POOL_MAX: u32 = 2;
 
 impl Shift {
-    /// Joins under a new session and publishes what the directory holds.
-    pub(super) async fn join(shared: Arc<Shared>) -> Result<Arc<Self>, StoreError> {
+    /// Joins under a new session and publishes what the directory holds. `lost` is the session before it, which
+    /// others took for dead.
+    pub(super) async fn join(shared: Arc<Shared>, lost: Option<Session>) -> Result<Arc<Self>, StoreError> {
         let config = &shared.config;
         let session = Session(fastrand::i64(1..i64::MAX));
         let mut conn = crate::store::conn(&shared.connect, Role::Hot).await?;
+        if let Some(lost) = lost {
+            crate::store::survived(&mut conn, lost).await?;
+            quarantine::rejudge(&mut conn, config.lease).await?;
+        }
         let row = HostRow {
             session,
             pid: i32::try_from(std::process::id()).unwrap_or_default(),
@@ -87,11 +94,14 @@ impl Shift {
             finished,
             to_settle: Mutex::new(Some(to_settle)),
             hints: claims::Hints::default(),
+            watch: quarantine::Watch::default(),
             look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
             over: CancellationToken::new(),
             shared,
         });
+        let poll = crate::store::poll(&mut conn, session, &[], 0).await?;
+        shift.watch.learn(&poll.quarantined, &poll.suspects);
         offers::publish(&shift, &mut conn).await?;
         offers::find_lanes(&shift, 0).await?;
         Ok(shift)
@@ -222,6 +232,11 @@ impl Shift {
             Some((*id, attempt.claim, fraction, note))
         });
         reported.collect()
+    }
+
+    /// Whose attempts run, by their plugins' numbers.
+    pub(super) fn plugins_running(&self) -> BTreeSet<i32> {
+        self.lock().values().map(|attempt| attempt.plugin).collect()
     }
 
     /// Attempts that run or wait to be settled.

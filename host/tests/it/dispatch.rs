@@ -2,6 +2,7 @@
 
 mod failing;
 mod plugins;
+mod quarantine;
 mod work;
 
 use std::time::Duration;
