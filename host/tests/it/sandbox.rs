@@ -5,6 +5,7 @@ mod files;
 mod grants;
 mod hostile;
 mod outside;
+mod reload;
 
 use std::fs;
 use std::sync::{Arc, LazyLock};

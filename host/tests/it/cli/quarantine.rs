@@ -1,4 +1,4 @@
-//! Code that kills its host again and again is not run any more, until somebody says so.
+//! Which code runs where. Code that kills its host again and again is not run any more, until somebody says so.
 
 use std::fs;
 use std::path::Path;
@@ -98,4 +98,20 @@ fn code_that_kills_its_hosts_is_quarantined_until_it_is_lifted() {
     {
         assert_eq!(attempt["plugin"]["digest"], json!(digest), "{attempts}");
     }
+}
+
+#[test]
+fn hosts_show_which_version_each_of_them_runs() {
+    let database = database();
+    let (one, other) = (own_plugins(&["misbehave"]), own_plugins(&["misbehave"]));
+    let code = fs::read(component("misbehave")).expect("read");
+    put(other.path(), &[&code[..], b"\0\x05\x04note"].concat());
+    let _first = Serving::start(&database, one.path(), &[]);
+    on(&database, &["hosts"]).ends(0);
+    let _second = Serving::start(&database, other.path(), &[]);
+    let hosts = on(&database, &["hosts", "--json"]).ends(0).json();
+    let code = |at: usize| hosts[at]["plugins"][0].as_str().expect("a plugin").to_owned();
+    assert!(code(0).starts_with("misbehave ") && code(1).starts_with("misbehave "), "{hosts}");
+    assert_ne!(code(0), code(1));
+    on(&database, &["hosts"]).ends(0).tells("misbehave runs in more than one version");
 }
