@@ -1,6 +1,7 @@
 //! One claim, from its start to its verdict.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -11,6 +12,10 @@ use crate::task::{Claim, Outcome, Report, TaskId, Used};
 
 use super::offers::ServedTask;
 use super::shift::Shift;
+
+/// How long an attempt that found no sandbox waits before it is given back; twice as long after each time.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
+const FULL_DOUBLINGS: u32 = 5;
 
 /// An attempt under way, as the rest of the host sees it.
 #[derive(Debug)]
@@ -98,6 +103,10 @@ async fn run(
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),
             Err(error) => {
+                if matches!(error, SandboxError::Full(_)) {
+                    // With the slot in hand: what is given back at once is claimed at once, and finds no place either.
+                    tokio::time::sleep(FULL_PAUSE * 2_u32.pow(claim.releases.min(FULL_DOUBLINGS))).await;
+                }
                 if matches!(error, SandboxError::Panicked(_)) && shift.watch.panicked(served.number) {
                     shift.poll_now.notify_one();
                 }

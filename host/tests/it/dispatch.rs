@@ -2,6 +2,7 @@
 
 mod failing;
 mod plugins;
+mod pressure;
 mod quarantine;
 mod work;
 
