@@ -37,6 +37,7 @@ mod signals;
 mod tasks;
 mod wait;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -100,6 +101,11 @@ enum Command {
     Hosts(hosts::Hosts),
     Migrate(migrate::Migrate),
     Doctor(doctor::Doctor),
+    /// Compiles what is on stdin, for a host that runs this as a process of its own.
+    #[command(hide = true)]
+    Compile {
+        args: Vec<OsString>,
+    },
 }
 
 /// What a command gets beside its own arguments.
@@ -136,6 +142,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(Code::Refused.number()));
         }
     };
+    if let Command::Compile { args } = &cli.command {
+        return crate::sandbox::compile_as_child(args);
+    }
     let serves = matches!(cli.command, Command::Serve(_));
     logs::start(serves, cli.settings.verbose, serves && cli.settings.json);
     let json = cli.settings.json;
@@ -175,6 +184,7 @@ async fn run(cli: Cli) -> Result<(), Exit> {
         Command::Hosts(hosts) => Box::pin(hosts.run(&context)).await,
         Command::Migrate(migrate) => Box::pin(migrate.run(&context)).await,
         Command::Doctor(doctor) => Box::pin(doctor.run(&context)).await,
+        Command::Compile { .. } => Ok(()),
     }
 }
 

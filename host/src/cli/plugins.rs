@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::ListedSuspect;
-use crate::sandbox::{Plugin, Problem, Sandbox, SandboxConfig, read_grants};
+use crate::sandbox::{Compiler, Plugin, Problem, Sandbox, SandboxConfig, read_grants};
 
 use super::exit::{Code, Exit};
 use super::{Context, output, quarantine, settings};
@@ -100,9 +100,14 @@ impl Plugins {
 
 /// A sandbox for one command. It reads the cache of a host that runs here, and makes none of its own.
 pub(super) fn sandbox(context: &Context) -> Result<Arc<Sandbox>, Exit> {
-    let cache_dir = Some(context.cache_dir()).filter(|dir| dir.is_dir());
+    sandbox_with(context, Some(context.cache_dir()).filter(|dir| dir.is_dir()))
+}
+
+/// The same, with compiled code kept there.
+pub(super) fn sandbox_with(context: &Context, cache_dir: Option<PathBuf>) -> Result<Arc<Sandbox>, Exit> {
     let bounds = settings::bounds(context)?;
-    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, ..SandboxConfig::default() })?)
+    let compiler = Some(Compiler::own(bounds.compile));
+    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, compiler, ..SandboxConfig::default() })?)
 }
 
 /// One row for each limit of each task.

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{Bounds, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
+use crate::sandbox::{Bounds, Compiler, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
 use crate::store::{Connect, Doorbell, StoreError};
 use crate::task::Session;
 
@@ -63,6 +63,8 @@ pub struct HostConfig {
     pub bounds: Bounds,
     /// Where compiled code is kept.
     pub cache_dir: Option<PathBuf>,
+    /// Compiles components apart from this process; `None` compiles them in it. See [`Compiler`].
+    pub compiler: Option<Compiler>,
     /// Places in the pool of sandboxes, where they are not to be as many as slots: tests fill it with this.
     #[doc(hidden)]
     pub sandboxes: Option<usize>,
@@ -87,6 +89,7 @@ impl HostConfig {
             wasm_threads: None,
             bounds: Bounds::default(),
             cache_dir: None,
+            compiler: None,
             sandboxes: None,
             without_sandbox: false,
         }
@@ -156,6 +159,7 @@ impl Host {
             threads,
             bounds: config.bounds.clone(),
             cache_dir: config.cache_dir.clone(),
+            compiler: config.compiler.clone(),
         })?;
         let registry = Registry::open(sandbox.clone(), config.plugins.clone()).await?;
         let shared = Arc::new(Shared {

@@ -48,6 +48,11 @@ pub(super) fn build(slots: usize, ceiling: &Limits, stack_bytes: u64) -> Result<
     })
 }
 
+/// Compiles a component for engines of this stack size, pooled or not.
+pub(super) fn compile(stack_bytes: u64, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    Engine::new(&config(stack_bytes)?)?.precompile_component(wasm)
+}
+
 /// Lets the engine's epoch advance until the engine is gone.
 pub(super) fn start_ticking(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.weak();
@@ -125,6 +130,14 @@ fn probe(engine: &Engine) -> wasmtime::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_compiled_apart_fits_the_pool() {
+        let engine = build(4, &Limits::CEILING, 512 << 10).expect("a small pool");
+        let code = compile(512 << 10, b"\0asm\x0d\0\x01\0").expect("an empty component");
+        // SAFETY: the bytes come straight from the compiler.
+        assert!(unsafe { wasmtime::component::Component::deserialize(&engine, &code) }.is_ok());
+    }
 
     #[test]
     fn a_pool_that_does_not_fit_is_no_reason_to_fail() {
