@@ -1,6 +1,8 @@
 //! What a sandbox does with guests that behave, and with those that do not.
 
+mod cancel;
 mod compile;
+mod crafted;
 mod directory;
 mod files;
 mod grants;
