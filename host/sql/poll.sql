@@ -23,4 +23,7 @@ select
     array(select task from hostler.cancel where session = $1) as cancels,
     array(select session from hostler.host where ended_at is null order by session) as hosts,
     array(select beat from hostler.host where ended_at is null order by session) as beats,
-    array(select lease_ms from hostler.host where ended_at is null order by session) as leases_ms
+    array(select lease_ms from hostler.host where ended_at is null order by session) as leases_ms,
+    array(select plugin from hostler.suspect where quarantined_at is not null order by plugin) as quarantined,
+    array(select plugin from hostler.suspect
+        where quarantined_at is null and suspect_until > clock_timestamp() order by plugin) as suspects

@@ -1,5 +1,6 @@
 -- Takes tasks back from sessions that are no longer alive: closes their attempts as WORKER_FAILURE and
--- requeues them in front, or ends them. Skips what is locked; returns what it did, at most $1 tasks.
+-- requeues them in front, or ends them. Skips what is locked; returns what it did, at most $1 tasks. The lost
+-- host is on record against the code of each attempt.
 with alive as materialized (
     select session from hostler.host where ended_at is null
 ),
@@ -11,27 +12,43 @@ lost as materialized (
             when t.cancel_requested then 5
             when t.redeliveries >= t.redeliveries_max then 4
             else 1
-        end as status
+        end as status,
+        t.session,
+        (select v.plugin
+            from hostler.lane l
+            join hostler.kind k on k.id = l.kind
+            join hostler.plugin p on p.name = split_part(k.name, '.', 1)
+            join hostler.served v on v.session = t.session and v.plugin = p.id
+            where l.id = t.home and v.since <= t.claimed_at
+            order by v.since desc
+            limit 1) as plugin
     from hostler.task t
     where t.session is not null and t.session <> all (select session from alive)
     order by t.id
     limit $1
-    for update skip locked
+    for update of t skip locked
+),
+struck as (
+    insert into hostler.strike (plugin, session)
+    select distinct plugin, session
+    from lost
+    where plugin is not null
+    on conflict do nothing
 ),
 ended as (
     delete from hostler.task t
     using lost
     where t.ctid = lost.place and lost.status <> 1
-    returning t.*, lost.now, lost.status
+    returning t.*, lost.now, lost.status, lost.plugin
 ),
 history as (
     insert into hostler.history
         (id, sent_at, finished_at, run_at, good_until, fingerprint, parent, session, claimed_at, lane,
-        attempt, status, outcome, retries, redeliveries, releases, redeliveries_max, max_retries,
+        attempt, plugin, status, outcome, retries, redeliveries, releases, redeliveries_max, max_retries,
         error_family, error_code, error, args)
     select
         id, sent_at, now, run_at, good_until, fingerprint, parent, session, claimed_at, home,
-        attempt, status, 5, retries, redeliveries, releases, redeliveries_max, max_retries,
+        attempt, plugin, status, 5, retries, redeliveries, releases, redeliveries_max, max_retries,
         case status when 4 then 3 end,
         case status when 4 then 'WORKER_CRASHED' end,
         case status when 4 then convert_to(json_build_object(
@@ -49,16 +66,16 @@ again as (
         redeliveries = t.redeliveries + 1,
         previous_error = 'WORKER_CRASHED'
     from lost, lateral (
-        select t2.session, t2.claimed_at from hostler.task t2 where t2.ctid = lost.place
+        select t2.claimed_at from hostler.task t2 where t2.ctid = lost.place
     ) was
     where t.ctid = lost.place and lost.status = 1
-    returning t.id, t.lane, t.pos, t.attempt, was.session, was.claimed_at, lost.now
+    returning t.id, t.lane, t.pos, t.attempt, lost.session, lost.plugin, was.claimed_at, lost.now
 ),
 closed as (
     insert into hostler.attempt
-        (task, number, session, claimed_at, finished_at, outcome, error_family, error_code, error)
+        (task, number, session, claimed_at, finished_at, plugin, outcome, error_family, error_code, error)
     select
-        id, attempt, session, claimed_at, now, 5, 3, 'WORKER_CRASHED',
+        id, attempt, session, claimed_at, now, plugin, 5, 3, 'WORKER_CRASHED',
         convert_to('{"message":"the host running this attempt was lost"}', 'UTF8')
     from again
     returning task

@@ -1,5 +1,6 @@
 //! `hostler hosts`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
@@ -30,6 +31,9 @@ impl Hosts {
         if hosts.is_empty() {
             output::note("no host is running; start one with `hostler serve`");
         }
+        for plugin in mixed(&hosts) {
+            output::note(format!("{plugin} runs in more than one version"));
+        }
         let row = |host: &ListedHost| {
             let beat = Duration::try_from_secs_f64(host.beat_age_seconds.max(0.0)).unwrap_or_default();
             vec![
@@ -46,6 +50,16 @@ impl Hosts {
         let head = ["HOST", "PROCESS", "STATE", "BUSY", "QUEUES", "BEAT", "VERSION", "PLUGINS"];
         output::table(&head, hosts.iter().map(row).collect())
     }
+}
+
+/// Plugins that are not the same on every live host.
+fn mixed(hosts: &[ListedHost]) -> BTreeSet<&str> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for code in hosts.iter().filter(|host| host.ended_at.is_none()).flat_map(|host| &host.plugins) {
+        let name = code.split(' ').next().unwrap_or_default();
+        versions.entry(name).or_default().insert(code);
+    }
+    versions.into_iter().filter(|(_, codes)| codes.len() > 1).map(|(name, _)| name).collect()
 }
 
 fn state(host: &ListedHost) -> &'static str {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::sandbox::{Plugin, Sandbox, SandboxConfig};
+use crate::sandbox::Plugin;
 
 use super::exit::Exit;
-use super::{Context, output, plugins, settings};
+use super::{Context, output, plugins};
 
 /// Shows a component's imports, exports, tasks with their schemas, and sizes. Grants beside it are not looked at.
 #[derive(Debug, Args)]
@@ -115,8 +115,5 @@ const LIMITS: &str = "
 
 /// Loads a component as it is, without grants, under the host's configuration.
 async fn load(context: &Context, file: &std::path::Path) -> Result<(Plugin, u64), Exit> {
-    let cache_dir = Some(context.cache_dir()).filter(|dir| dir.is_dir());
-    let bounds = settings::bounds(context)?;
-    let sandbox = Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, ..SandboxConfig::default() })?;
-    plugins::load_alone(&sandbox, file).await
+    plugins::load_alone(&*plugins::sandbox(context)?, file).await
 }

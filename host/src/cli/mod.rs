@@ -27,6 +27,7 @@ mod migrate;
 mod new;
 mod output;
 mod plugins;
+mod quarantine;
 mod rerun;
 mod run;
 mod send;
@@ -36,6 +37,7 @@ mod signals;
 mod tasks;
 mod wait;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -102,6 +104,11 @@ enum Command {
     Hosts(hosts::Hosts),
     Migrate(migrate::Migrate),
     Doctor(doctor::Doctor),
+    /// Compiles what is on stdin, for a host that runs this as a process of its own.
+    #[command(hide = true)]
+    Compile {
+        args: Vec<OsString>,
+    },
 }
 
 /// What a command gets beside its own arguments.
@@ -143,6 +150,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(Code::Refused.number()));
         }
     };
+    if let Command::Compile { args } = &cli.command {
+        return crate::sandbox::compile_as_child(args);
+    }
     let serves = matches!(cli.command, Command::Serve(_));
     logs::start(serves, cli.settings.verbose, serves && cli.settings.json);
     let json = cli.settings.json;
@@ -175,13 +185,14 @@ async fn run(cli: Cli) -> Result<(), Exit> {
         Command::Build(build) => Box::pin(context.signals.or(build.run(&context))).await,
         Command::New(new) => Box::pin(context.signals.or(new.run(&context))).await,
         Command::Bench(bench) => Box::pin(bench.run(&context)).await,
-        Command::Plugins(plugins) => Box::pin(context.signals.or(plugins.run(&context))).await,
+        Command::Plugins(plugins) => Box::pin(plugins.run(&context)).await,
         Command::Inspect(inspect) => Box::pin(context.signals.or(inspect.run(&context))).await,
         Command::Grants(grants) => Box::pin(context.signals.or(grants.run(&context))).await,
         Command::Tasks(tasks) => Box::pin(tasks.run(&context)).await,
         Command::Hosts(hosts) => Box::pin(hosts.run(&context)).await,
         Command::Migrate(migrate) => Box::pin(migrate.run(&context)).await,
         Command::Doctor(doctor) => Box::pin(doctor.run(&context)).await,
+        Command::Compile { .. } => Ok(()),
     }
 }
 

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::sandbox::{Plugin, Problem, Sandbox, SandboxConfig, read_grants};
+use crate::client::ListedSuspect;
+use crate::sandbox::{Compiler, Plugin, Problem, Sandbox, SandboxConfig, read_grants};
 
 use super::exit::{Code, Exit};
-use super::{Context, output, settings};
+use super::{Context, output, quarantine, settings};
 
 /// Loads the files of a plugin directory as a host would, and shows what they are.
+///
+/// Where there is a database, also which code is quarantined because hosts died while they ran it.
 #[derive(Debug, Args)]
 pub(super) struct Plugins {
     /// The plugin directory.
@@ -21,6 +24,9 @@ pub(super) struct Plugins {
     /// Shows the limits of each task, and who set them.
     #[arg(long)]
     limits: bool,
+    /// Lets quarantined code run again: a plugin's name, or the beginning of a digest.
+    #[arg(long, value_name = "NAME|DIGEST", conflicts_with = "limits")]
+    lift: Option<String>,
 }
 
 /// What a directory holds.
@@ -38,13 +44,29 @@ pub(super) struct Found {
 
 impl Plugins {
     pub(super) async fn run(self, context: &Context) -> Result<(), Exit> {
-        let sandbox = sandbox(context)?;
-        let Directory { plugins, problems } = look(&sandbox, &self.plugins).await?;
+        if let Some(which) = &self.lift {
+            return quarantine::lift(context, which).await;
+        }
+        let directory = context.signals.or(async { look(&*sandbox(context)?, &self.plugins).await }).await?;
+        let suspects = match self.limits {
+            true => None,
+            false => quarantine::suspects(context).await,
+        };
+        self.show(context, directory, suspects)
+    }
+
+    fn show(
+        &self,
+        context: &Context,
+        Directory { plugins, problems }: Directory,
+        suspects: Option<Vec<ListedSuspect>>,
+    ) -> Result<(), Exit> {
         if context.json() {
             let plugins: Vec<Value> = plugins.iter().map(to_json).collect();
             let problems: Vec<Value> =
                 problems.iter().map(|p| json!({ "file": p.file, "message": p.message })).collect();
-            return output::line(json!({ "plugins": plugins, "problems": problems }));
+            let suspects = suspects.map(|suspects| quarantine::to_json(&suspects));
+            return output::line(json!({ "plugins": plugins, "problems": problems, "suspects": suspects }));
         }
         if self.limits {
             return limits(&plugins, &problems);
@@ -68,6 +90,7 @@ impl Plugins {
         for Problem { message, .. } in &problems {
             output::line(format_args!("problem: {message}"))?;
         }
+        quarantine::show(&suspects.unwrap_or_default())?;
         if plugins.is_empty() && problems.is_empty() {
             output::note(format!("{} holds no plugins; `hostler build` makes some", self.plugins.display()));
         }
@@ -77,9 +100,14 @@ impl Plugins {
 
 /// A sandbox for one command. It reads the cache of a host that runs here, and makes none of its own.
 pub(super) fn sandbox(context: &Context) -> Result<Arc<Sandbox>, Exit> {
-    let cache_dir = Some(context.cache_dir()).filter(|dir| dir.is_dir());
+    sandbox_with(context, Some(context.cache_dir()).filter(|dir| dir.is_dir()))
+}
+
+/// The same, with compiled code kept there.
+pub(super) fn sandbox_with(context: &Context, cache_dir: Option<PathBuf>) -> Result<Arc<Sandbox>, Exit> {
     let bounds = settings::bounds(context)?;
-    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, ..SandboxConfig::default() })?)
+    let compiler = Some(Compiler::own(bounds.compile));
+    Ok(Sandbox::start(SandboxConfig { slots: 2, cache_dir, bounds, compiler, ..SandboxConfig::default() })?)
 }
 
 /// One row for each limit of each task.

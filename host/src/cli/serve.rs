@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::dispatch::{Host, HostConfig};
+use crate::sandbox::Compiler;
 use crate::task::QueueName;
 
 use super::bench::stage::DATABASE;
@@ -82,6 +83,7 @@ impl Serve {
             config.slots = usize::try_from(slots).unwrap_or(config.slots);
         }
         config.bounds = settings::bounds(context)?;
+        config.compiler = Some(Compiler::own(config.bounds.compile));
         config.queues.clone_from(&self.queues);
         config.lease = self.lease;
         config.listen = !self.no_listen;

@@ -43,7 +43,7 @@ use builder::Settings;
 use catalogue::Catalogue;
 use waiters::Waiters;
 
-pub use crate::store::{About, ListedHost, ListedTask, StoreError as ConnectError};
+pub use crate::store::{About, ListedHost, ListedSuspect, ListedTask, StoreError as ConnectError};
 pub use builder::ClientBuilder;
 pub use error::{SendError, SendErrorCode, SendPayload};
 pub use handle::TaskHandle;
@@ -177,6 +177,23 @@ impl Client {
     /// `BROKER_ERROR`.
     pub async fn hosts(&self, ended: bool) -> Result<Vec<ListedHost>, TaskError> {
         self.inner.store.list_hosts(ended).await.map_err(error::broker)
+    }
+
+    /// The code that is quarantined because its hosts died, or suspected.
+    ///
+    /// # Errors
+    /// `BROKER_ERROR`.
+    pub async fn suspects(&self) -> Result<Vec<ListedSuspect>, TaskError> {
+        self.inner.store.list_suspects().await.map_err(error::broker)
+    }
+
+    /// Lets quarantined code run again: a plugin's name, or the beginning of a digest, six digits at least. Hosts
+    /// follow within a second. Returns names and digests; none if nothing fits.
+    ///
+    /// # Errors
+    /// `BROKER_ERROR`.
+    pub async fn lift(&self, which: &str) -> Result<Vec<(String, String)>, TaskError> {
+        self.inner.store.lift(which).await.map_err(error::broker)
     }
 
     /// The task names that were ever published, who serves them, and what waits.

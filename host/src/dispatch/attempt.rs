@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::sandbox::{Call, HostCalls, Stop};
+use crate::sandbox::{Call, HostCalls, SandboxError, Stop};
 use crate::store::Settle;
 use crate::task::verdict::decide;
 use crate::task::{Claim, Outcome, Report, TaskId, Used};
@@ -17,11 +17,16 @@ use super::shift::Shift;
 
 /// Why an attempt is interrupted that the database forgot, in a crash, to have given to this host.
 pub(super) const CLAIM_LOST: &str = "the database lost the claim of this attempt in a crash";
+/// How long an attempt that found no sandbox waits before it is given back; twice as long after each time.
+const FULL_PAUSE: Duration = Duration::from_millis(50);
+const FULL_DOUBLINGS: u32 = 5;
 
 /// An attempt under way, as the rest of the host sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Running {
     pub(super) claim: i64,
+    /// Whose code it runs, by its number.
+    pub(super) plugin: i32,
     pub(super) stop: Stop,
     pub(super) reported: Arc<Reported>,
     /// Its guest is gone.
@@ -64,6 +69,7 @@ pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, s
     let reported = Arc::new(Reported { progress: Mutex::default(), lease: shift.lease().clone() });
     let running = Running {
         claim: claim.number,
+        plugin: served.number,
         stop: stop.clone(),
         reported: reported.clone(),
         gone: CancellationToken::new(),
@@ -128,7 +134,16 @@ async fn run(
         };
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),
-            Err(error) => never_ran(Outcome::Interrupted(error.to_string())),
+            Err(error) => {
+                if matches!(error, SandboxError::Full(_)) {
+                    // With the slot in hand: what is given back at once is claimed at once, and finds no place either.
+                    tokio::time::sleep(FULL_PAUSE * 2_u32.pow(claim.releases.min(FULL_DOUBLINGS))).await;
+                }
+                if matches!(error, SandboxError::Panicked(_)) && shift.watch.panicked(served.number) {
+                    shift.poll_now.notify_one();
+                }
+                never_ran(Outcome::Interrupted(error.to_string()))
+            }
         }
     };
     let (mut report, ran) = report;

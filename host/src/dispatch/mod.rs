@@ -8,6 +8,7 @@
 //! 3. [`settles`]: writes verdicts, as many as there are at once.
 //! 4. [`pulse`]: beats, polls, promotes, expires, judges other hosts and takes over from the dead.
 //! 5. [`offers`]: publishes what the plugin directory holds.
+//! 6. [`quarantine`]: keeps code away that kills hosts.
 //!
 //! No transaction and no pooled connection is held while guest code runs: claims are over before the
 //! attempt starts, and settles begin after it ended. If this host is declared dead, its shift ends: its
@@ -18,6 +19,7 @@ mod claims;
 mod clock;
 mod offers;
 mod pulse;
+mod quarantine;
 mod settles;
 mod shift;
 
@@ -30,7 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{Bounds, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
+use crate::sandbox::{Bounds, Compiler, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
 use crate::store::{Between, Connect, Doorbell, StoreError};
 use crate::task::Session;
 
@@ -64,6 +66,11 @@ pub struct HostConfig {
     pub bounds: Bounds,
     /// Where compiled code is kept.
     pub cache_dir: Option<PathBuf>,
+    /// Compiles components apart from this process; `None` compiles them in it. See [`Compiler`].
+    pub compiler: Option<Compiler>,
+    /// Places in the pool of sandboxes, where they are not to be as many as slots: tests fill it with this.
+    #[doc(hidden)]
+    pub sandboxes: Option<usize>,
     /// Answers every task with null and runs no guest: benches measure dispatch alone with it.
     #[doc(hidden)]
     pub without_sandbox: bool,
@@ -86,6 +93,8 @@ impl HostConfig {
             wasm_threads: None,
             bounds: Bounds::default(),
             cache_dir: None,
+            compiler: None,
+            sandboxes: None,
             without_sandbox: false,
         }
     }
@@ -159,10 +168,11 @@ impl Host {
         crate::store::migrate(&connect).await?;
         let threads = config.wasm_threads.unwrap_or_else(|| SandboxConfig::default().threads);
         let sandbox = Sandbox::start(SandboxConfig {
-            slots: config.slots,
+            slots: config.sandboxes.unwrap_or(config.slots),
             threads,
             bounds: config.bounds.clone(),
             cache_dir: config.cache_dir.clone(),
+            compiler: config.compiler.clone(),
         })?;
         let registry = Registry::open(sandbox.clone(), config.plugins.clone()).await?;
         let shared = Arc::new(Shared {
@@ -176,7 +186,7 @@ impl Host {
             hurry: CancellationToken::new(),
         });
         let (tell_session, session) = watch::channel(None);
-        let first = Shift::join(shared.clone()).await?;
+        let first = Shift::join(shared.clone(), None).await?;
         tell_session.send_replace(Some(first.session()));
         let life = tokio::spawn(live(shared.clone(), first, tell_session));
         Ok(Self { shared, session, life })
@@ -237,12 +247,13 @@ async fn live(shared: Arc<Shared>, first: Arc<Shift>, session: watch::Sender<Opt
             ),
         }
         session.send_replace(None);
+        let lost = shift.session();
         let mut pause = Duration::from_millis(200);
         shift = loop {
             if shared.draining.is_cancelled() {
                 return 0;
             }
-            match Shift::join(shared.clone()).await {
+            match Shift::join(shared.clone(), Some(lost)).await {
                 Ok(shift) => break shift,
                 Err(error) => {
                     tracing::warn!(%error, "cannot join; trying again");

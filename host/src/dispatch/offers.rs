@@ -1,6 +1,6 @@
 //! From the plugin directory to the database: what this host serves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::sandbox::{Limits, Plugin};
@@ -25,6 +25,10 @@ pub(super) struct ServedTask {
 pub(super) struct Served {
     tasks: HashMap<String, Arc<ServedTask>>,
     lanes: HashMap<Lane, Arc<ServedTask>>,
+    /// The numbers of the plugins that are loaded, served or not.
+    pub(super) plugins: Vec<i32>,
+    /// The numbers of those that are not to be.
+    pub(super) barred: BTreeSet<i32>,
     /// First priority first.
     pub(super) order: Vec<(i16, Lane)>,
     /// The highest lane number that was looked at.
@@ -37,14 +41,22 @@ impl Served {
     }
 }
 
-/// Publishes what the directory holds now, and writes down that this session serves it.
+/// Publishes what the directory holds now, and writes down that this session serves it, but for what is barred.
 pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<(), StoreError> {
     let loaded = shift.shared().registry.current();
-    let mut tasks = HashMap::new();
-    let mut serving = Vec::new();
+    let mut offered = Vec::new();
     for plugin in loaded.plugins() {
         let offer = Offer { descriptor: plugin.descriptor(), digest: plugin.digest() };
-        let published = crate::store::publish(conn, &offer).await?;
+        offered.push((plugin, crate::store::publish(conn, &offer).await?));
+    }
+    let plugins: Vec<i32> = offered.iter().map(|(_, published)| published.plugin).collect();
+    let barred = shift.watch.barred(&plugins, &shift.plugins_running());
+    let mut tasks = HashMap::new();
+    let mut serving = Vec::new();
+    for (plugin, published) in offered {
+        if barred.contains(&published.plugin) {
+            continue;
+        }
         for (name, kind) in published.kinds {
             let Some(task) = name.split_once('.').and_then(|(_, short)| plugin.task(short)) else { continue };
             serving.push((kind, published.plugin));
@@ -62,7 +74,7 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
         }
     }
     crate::store::serve(conn, shift.session(), &serving).await?;
-    shift.serve(Served { tasks, ..Served::default() });
+    shift.serve(Served { tasks, plugins, barred, ..Served::default() });
     Ok(())
 }
 
@@ -74,8 +86,10 @@ pub(super) async fn find_lanes(
 ) -> Result<(), StoreError> {
     let queues = shift.shared().config.queues.as_deref();
     let found = crate::store::served_lanes(conn, shift.session(), queues).await?;
-    let tasks = shift.served().tasks.clone();
-    let mut served = Served { newest_lane, ..Served::default() };
+    let before = shift.served();
+    let tasks = before.tasks.clone();
+    let (plugins, barred) = (before.plugins.clone(), before.barred.clone());
+    let mut served = Served { newest_lane, plugins, barred, ..Served::default() };
     for lane in found {
         if let Some(task) = tasks.get(&lane.task) {
             served.newest_lane = served.newest_lane.max(lane.lane);

@@ -15,8 +15,8 @@ use crate::task::verdict::release;
 
 use super::attempt::CLAIM_LOST;
 use super::clock::since_boot_us;
-use super::offers;
 use super::shift::Shift;
+use super::{offers, quarantine};
 
 /// Between two polls of an idle host: with the beat, fewer than two queries a second.
 const POLL: Duration = Duration::from_millis(600);
@@ -229,6 +229,12 @@ impl Keeper {
             self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
         }
         shift.clock().set(poll.now_us, asked_us);
+        quarantine::charge_poisoners(conn, &shift.watch).await?;
+        shift.watch.learn(&poll.quarantined, &poll.suspects);
+        if shift.watch.barred(&served.plugins, &shift.plugins_running()) != served.barred {
+            offers::publish(&shift, conn).await?;
+            offers::find_lanes(&shift, conn, 0).await?;
+        }
         if poll.newest_lane > served.newest_lane {
             offers::find_lanes(&shift, conn, poll.newest_lane).await?;
         }
@@ -323,7 +329,12 @@ impl Keeper {
             if !done.is_empty() {
                 doorbell.done(done.iter().map(|r| r.id).collect());
             }
-            if !back.is_empty() {
+            let lease = self.shift.shared().config.lease;
+            if !recovered.is_empty() && quarantine::rejudge(conn, lease).await? {
+                // Whoever was woken now would take the very tasks up again: every host's next poll says first
+                // what it is not to serve.
+                self.shift.look_around();
+            } else if !back.is_empty() {
                 let places: Vec<_> = back.iter().filter_map(|r| r.place).collect();
                 doorbell.lanes(places.iter().map(|(lane, _)| *lane).collect());
                 self.shift.hints.found(places);

@@ -1,6 +1,6 @@
 //! One session of a host: from joining to the end of its row.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::task::{Session, TaskId};
 use super::attempt::{ProgressRow, Running};
 use super::clock::{DatabaseClock, Lease, since_boot_us};
 use super::offers::Served;
-use super::{Shared, claims, offers, pulse, settles};
+use super::{Shared, claims, offers, pulse, quarantine, settles};
 
 /// Why a shift ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(super) struct Shift {
     pub(super) begun: AtomicI64,
     /// The next poll is to look at all positions.
     pub(super) look_everywhere: AtomicBool,
+    /// Code that is to blame for lost hosts.
+    pub(super) watch: quarantine::Watch,
     /// The next poll is wanted now.
     pub(super) poll_now: Notify,
     /// The session is over; whoever still works for it stops.
@@ -57,11 +59,16 @@ pub(super) struct Shift {
 }
 
 impl Shift {
-    /// Joins under a new session and publishes what the directory holds.
-    pub(super) async fn join(shared: Arc<Shared>) -> Result<Arc<Self>, StoreError> {
+    /// Joins under a new session and publishes what the directory holds. `lost` is the session before it, which
+    /// others took for dead.
+    pub(super) async fn join(shared: Arc<Shared>, lost: Option<Session>) -> Result<Arc<Self>, StoreError> {
         let config = &shared.config;
         let session = Session(fastrand::i64(1..i64::MAX));
         let mut conn = crate::store::conn(&shared.connect, Role::Hot).await?;
+        if let Some(lost) = lost {
+            crate::store::survived(&mut conn, lost).await?;
+            quarantine::rejudge(&mut conn, config.lease).await?;
+        }
         let row = HostRow {
             session,
             pid: i32::try_from(std::process::id()).unwrap_or_default(),
@@ -86,11 +93,14 @@ impl Shift {
             to_settle: Mutex::new(Some(to_settle)),
             hints: claims::Hints::default(),
             begun: AtomicI64::new(0),
+            watch: quarantine::Watch::default(),
             look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
             over: CancellationToken::new(),
             shared,
         });
+        let poll = crate::store::poll(&mut conn, session, &[], 0).await?;
+        shift.watch.learn(&poll.quarantined, &poll.suspects);
         offers::publish(&shift, &mut conn).await?;
         offers::find_lanes(&shift, &mut conn, 0).await?;
         Ok(shift)
@@ -259,6 +269,11 @@ impl Shift {
     /// The claims that this host acts on: tasks and claim numbers.
     pub(super) fn held(&self) -> Vec<(TaskId, i64)> {
         self.lock().iter().map(|(id, attempt)| (*id, attempt.claim)).collect()
+    }
+
+    /// Whose attempts run, by their plugins' numbers.
+    pub(super) fn plugins_running(&self) -> BTreeSet<i32> {
+        self.lock().values().map(|attempt| attempt.plugin).collect()
     }
 
     /// Attempts that run or wait to be settled.

@@ -79,6 +79,11 @@ impl Server {
         }
     }
 
+    /// Whether there is a server to attach to, running or not.
+    pub fn is_there(settings: &Settings) -> bool {
+        Place::of(&settings.data_dir).has_data()
+    }
+
     /// The URL of one of its databases, complete enough that no `PG…` variable of the environment changes its meaning.
     ///
     /// [`DATABASE`](super::DATABASE) always exists.

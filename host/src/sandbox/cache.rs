@@ -14,6 +14,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::error::{Fault, one_line};
+
 const MAC_BYTES: usize = 32;
 const KEY_BYTES: usize = 32;
 
@@ -36,13 +38,13 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), key: key.try_into().map_err(wrong)? })
     }
 
-    /// Compiles `wasm`, or takes what an earlier compilation with the same engine and settings left.
+    /// Takes what an earlier compilation of this component with the same engine and settings left, or compiles it.
     pub(super) fn load_or_compile(
         &self,
         engine: &Engine,
         digest: &str,
-        wasm: &[u8],
-    ) -> wasmtime::Result<Component> {
+        compile: impl FnOnce() -> Result<Vec<u8>, Fault>,
+    ) -> Result<Component, Fault> {
         let mut settings = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
         let name = format!("{digest}-{:016x}.cwasm", settings.finish());
@@ -55,12 +57,11 @@ impl Cache {
                 Err(error) => tracing::debug!(name, %error, "compiled code does not fit this engine"),
             }
         }
-        let code = engine.precompile_component(wasm)?;
+        let code = compile()?;
         if let Err(error) = self.write(&name, &code) {
             tracing::warn!(name, %error, "compiled code was not cached");
         }
-        // SAFETY: the bytes come straight from the compiler.
-        unsafe { Component::deserialize(engine, &code) }
+        load_compiled(engine, &code)
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {
@@ -87,6 +88,12 @@ impl Cache {
         file.write_all(code)?;
         file.persist(self.dir.join(name)).map(drop).map_err(|error| error.error)
     }
+}
+
+/// Loads what our compiler has just made. A component of more parts than the pool has places for is refused here.
+pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> Result<Component, Fault> {
+    // SAFETY: the bytes come straight from the compiler.
+    unsafe { Component::deserialize(engine, code) }.map_err(|error| Fault::Invalid(one_line(&error)))
 }
 
 /// Reads a file that must be ours alone, in one go from one handle.
@@ -164,7 +171,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let cache = Cache::open(dir.path()).expect("cache");
         let engine = Engine::default();
-        cache.load_or_compile(&engine, "d", EMPTY).expect("compiled");
+        let compile = || Ok(engine.precompile_component(EMPTY).expect("an empty component"));
+        cache.load_or_compile(&engine, "d", compile).expect("compiled");
         let path = only_code(dir.path());
         let name = path.file_name().and_then(|n| n.to_str()).expect("name").to_owned();
         assert!(cache.read(&name).is_some(), "kept");
@@ -178,10 +186,47 @@ mod tests {
         }
         fs::write(&path, &good[..10]).expect("written");
         assert!(cache.read(&name).is_none(), "shorter than a MAC");
-        cache.load_or_compile(&engine, "d", EMPTY).expect("compiled again");
+        cache.load_or_compile(&engine, "d", compile).expect("compiled again");
         assert!(cache.read(&name).is_some(), "put right");
+        let unasked = || panic!("it is there already");
+        cache.load_or_compile(&engine, "d", unasked).expect("taken from the cache");
         fs::rename(&path, dir.path().join("other.cwasm")).expect("renamed");
         assert!(cache.read("other.cwasm").is_none(), "the name counts");
+    }
+
+    #[test]
+    fn another_key_and_other_settings_mean_compiling_again() {
+        let dir = tempfile::tempdir().expect("directory");
+        let engine = Engine::default();
+        let compiled = std::cell::Cell::new(0);
+        let load = |engine: &Engine| {
+            let compile = || {
+                compiled.set(compiled.get() + 1);
+                Ok(engine.precompile_component(EMPTY).expect("an empty component"))
+            };
+            Cache::open(dir.path()).expect("cache").load_or_compile(engine, "d", compile).expect("loaded");
+            compiled.get()
+        };
+        assert_eq!((load(&engine), load(&engine)), (1, 1));
+        let mut other = wasmtime::Config::new();
+        let other = Engine::new(other.epoch_interruption(true)).expect("an engine");
+        assert_eq!((load(&other), load(&other), load(&engine)), (2, 2, 2), "each has its own");
+        fs::remove_file(dir.path().join("key")).expect("removed");
+        assert_eq!((load(&engine), load(&engine)), (3, 3), "what the old key vouched for is nobody's");
+    }
+
+    #[test]
+    fn two_files_that_are_swapped_are_both_refused() {
+        let dir = tempfile::tempdir().expect("directory");
+        let cache = Cache::open(dir.path()).expect("cache");
+        cache.write("a.cwasm", b"one").and_then(|()| cache.write("b.cwasm", b"two")).expect("written");
+        assert_eq!(cache.read("a.cwasm").as_deref(), Some(&b"one"[..]));
+        let at = |name: &str| dir.path().join(name);
+        fs::rename(at("a.cwasm"), at("c"))
+            .and_then(|()| fs::rename(at("b.cwasm"), at("a.cwasm")))
+            .expect("moved");
+        fs::rename(at("c"), at("b.cwasm")).expect("moved");
+        assert!(cache.read("a.cwasm").is_none() && cache.read("b.cwasm").is_none());
     }
 
     #[test]

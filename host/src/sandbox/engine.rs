@@ -16,6 +16,13 @@ const TICK: Duration = Duration::from_millis(5);
 /// What host functions may use of a guest's stack, on top of what wasm may.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
+/// What one component may be made of. Guests in interpreted languages have about a third of it, others less.
+const CORE_INSTANCES_MAX: u32 = 20;
+const MEMORIES_MAX: u32 = 4;
+const TABLES_MAX: u32 = 8;
+/// Up to so many slots each has room for the most memories a component may have.
+const SLOTS_ROOMY: u32 = 2_050;
+
 /// Written by hand: `(module (memory 1))`.
 const ONE_PAGE: &[u8] = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01";
 
@@ -39,6 +46,11 @@ pub(super) fn build(slots: usize, ceiling: &Limits, stack_bytes: u64) -> Result<
             .and_then(|config| Engine::new(&config))
             .map_err(|error| SandboxError::Setup(one_line(&error)))
     })
+}
+
+/// Compiles a component for engines of this stack size, pooled or not.
+pub(super) fn compile(stack_bytes: u64, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    Engine::new(&config(stack_bytes)?)?.precompile_component(wasm)
 }
 
 /// Lets the engine's epoch advance until the engine is gone.
@@ -78,21 +90,23 @@ fn config(stack_bytes: u64) -> wasmtime::Result<Config> {
 }
 
 fn pool(slots: usize, ceiling: &Limits) -> PoolingAllocationConfig {
-    // One component is about three core instances, two memories and two tables; guests in interpreted
-    // languages bring more. Two more slots are for `describe`.
+    // Room for the most that one component may have, in every slot: greedy guests take no neighbour's place. Only
+    // memories are too much address space for that (4 GiB each) where there are very many slots. Two more slots
+    // are for `describe`.
     let slots = u32::try_from(slots).unwrap_or(u32::MAX).saturating_add(2);
+    let memories = if slots <= SLOTS_ROOMY { MEMORIES_MAX } else { 2 };
     let page = 64 << 10;
     let memory = usize::try_from(ceiling.memory_bytes_max).unwrap_or(usize::MAX).min(4 << 30);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(8))
-        .total_memories(slots.saturating_mul(2))
-        .total_tables(slots.saturating_mul(4))
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_MAX))
+        .total_memories(slots.saturating_mul(memories))
+        .total_tables(slots.saturating_mul(TABLES_MAX))
         .total_stacks(slots)
-        .max_core_instances_per_component(20)
-        .max_memories_per_component(4)
-        .max_memories_per_module(4)
-        .max_tables_per_component(8)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         .max_tables_per_module(4)
         .max_memory_size(memory.next_multiple_of(page))
         .table_elements(usize::try_from(ceiling.table_elements_max).unwrap_or(usize::MAX))
@@ -116,6 +130,14 @@ fn probe(engine: &Engine) -> wasmtime::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_compiled_apart_fits_the_pool() {
+        let engine = build(4, &Limits::CEILING, 512 << 10).expect("a small pool");
+        let code = compile(512 << 10, b"\0asm\x0d\0\x01\0").expect("an empty component");
+        // SAFETY: the bytes come straight from the compiler.
+        assert!(unsafe { wasmtime::component::Component::deserialize(&engine, &code) }.is_ok());
+    }
 
     #[test]
     fn a_pool_that_does_not_fit_is_no_reason_to_fail() {

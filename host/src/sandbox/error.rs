@@ -73,6 +73,9 @@ pub enum Fault {
     /// The compiler panicked over it.
     #[error("crashes the compiler: {0}")]
     CompilerPanicked(String),
+    /// The compiler did not come to an end within its limits, or crashed.
+    #[error("cannot be compiled: {0}")]
+    Compiler(String),
     /// A component, but no plugin.
     #[error(
         "is a component, but no hostler plugin: it does not export hostler:plugin/guest (hostler_guest::plugin! does)"

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wasmtime::component::types::{self, ComponentItem};
-use wasmtime::component::{Component, Linker, ResourceType};
+use wasmtime::component::{Linker, ResourceType};
 use wasmtime::{Engine, Precompiled};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
 
 use super::attempt::{Entry, enter};
 use super::bindings::{GUEST, GuestPre};
-use super::cache::Cache;
+use super::cache::{Cache, load_compiled};
+use super::compile::Compiler;
+use super::engine;
 use super::error::{Fault, PluginError, SandboxError, one_line, panic_text};
 use super::grants::Powers;
 use super::guest::link_http;
@@ -45,7 +48,7 @@ const DESCRIBE: Limits = Limits {
 impl Sandbox {
     /// Checks and compiles a component and lets it describe itself. `stem` is the file's name without `.wasm`.
     ///
-    /// One at a time is compiled, on a thread for blocking work; `describe` runs with the wasm, with no grants
+    /// One at a time is compiled, in a process of its own where there is a compiler to run; `describe` runs with the wasm, with no grants
     /// and under small limits. Dropping the future is safe; a compilation under way goes on to its end.
     ///
     /// # Errors
@@ -101,6 +104,8 @@ impl Sandbox {
             engine: self.engine.clone(),
             linker: Arc::clone(&self.linker),
             cache: self.cache.clone(),
+            compiler: self.compiler.clone(),
+            stack_bytes: self.stack_bytes,
             http: powers.as_ref().is_some_and(|powers| powers.http.is_some()),
         };
         let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
@@ -175,6 +180,8 @@ struct Workshop {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Arc<Cache>>,
+    compiler: Option<Compiler>,
+    stack_bytes: u64,
     /// Whether HTTP is granted.
     http: bool,
 }
@@ -191,11 +198,14 @@ impl Workshop {
     fn build(&self, bytes: &[u8], _one_at_a_time: OwnedSemaphorePermit) -> Result<Built, Fault> {
         let digest = digest(bytes);
         let invalid = |error: wasmtime::Error| Fault::Invalid(one_line(&error));
+        let compile = || match &self.compiler {
+            Some(compiler) => Handle::current().block_on(compiler.compile(self.stack_bytes, bytes)),
+            None => engine::compile(self.stack_bytes, bytes).map_err(invalid),
+        };
         let component = match &self.cache {
-            Some(cache) => cache.load_or_compile(&self.engine, &digest, bytes),
-            None => Component::from_binary(&self.engine, bytes),
-        }
-        .map_err(invalid)?;
+            Some(cache) => cache.load_or_compile(&self.engine, &digest, compile),
+            None => load_compiled(&self.engine, &compile()?),
+        }?;
 
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();

@@ -8,6 +8,7 @@
 mod attempt;
 mod bindings;
 mod cache;
+mod compile;
 mod descriptors;
 mod engine;
 mod error;
@@ -37,6 +38,7 @@ use crate::task::Report;
 
 use attempt::Phase;
 pub use attempt::{Call, HostCalls};
+pub use compile::{CompileLimits, Compiler, compile_as_child};
 pub use error::{Fault, PluginError, SandboxError};
 pub(crate) use grants::read_grants;
 pub use grants::{Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, Origin, SecretRule, SecretSources};
@@ -56,12 +58,14 @@ pub struct SandboxConfig {
     pub threads: usize,
     /// Where compiled code is kept; nowhere if `None`. Only the host's user may have access.
     pub cache_dir: Option<PathBuf>,
+    /// Compiles apart from this process; without, a component that is hard to compile takes this one's memory.
+    pub compiler: Option<Compiler>,
 }
 
 impl Default for SandboxConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { slots: 4 * threads, bounds: Bounds::default(), threads, cache_dir: None }
+        Self { slots: 4 * threads, bounds: Bounds::default(), threads, cache_dir: None, compiler: None }
     }
 }
 
@@ -71,6 +75,8 @@ pub struct Sandbox {
     linker: Arc<Linker<guest::Guest>>,
     bounds: Bounds,
     cache: Option<Arc<cache::Cache>>,
+    compiler: Option<Compiler>,
+    stack_bytes: u64,
     compiling: Arc<Semaphore>,
     /// How many handles an attempt with grants may hold: each may be a descriptor.
     handles_max: u64,
@@ -89,7 +95,8 @@ impl Sandbox {
     /// [`SandboxError::Setup`] or [`SandboxError::Threads`].
     pub fn start(config: SandboxConfig) -> Result<Arc<Self>, SandboxError> {
         let Bounds { limits, ceiling, .. } = &config.bounds;
-        let engine = engine::build(config.slots, ceiling, limits.within(ceiling).stack_bytes_max)?;
+        let stack_bytes = limits.within(ceiling).stack_bytes_max;
+        let engine = engine::build(config.slots, ceiling, stack_bytes)?;
         let linker = guest::linker(&engine).map_err(|error| SandboxError::Setup(error::one_line(&error)))?;
         let handles_max = descriptors::share(descriptors::raise(), config.slots);
         let own_dirs = Mutex::new(config.cache_dir.iter().cloned().collect());
@@ -103,6 +110,10 @@ impl Sandbox {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("hostler-wasm")
+            // After so many turns of guests, of 5 ms at most each, new attempts and due timers have theirs. By
+            // itself tokio looks for them after 61, which spinning guests make a third of a second.
+            .global_queue_interval(4)
+            .event_interval(8)
             .enable_all()
             .build()
             .map_err(SandboxError::Threads)?;
@@ -112,6 +123,8 @@ impl Sandbox {
             linker: Arc::new(linker),
             bounds: config.bounds,
             cache,
+            compiler: config.compiler,
+            stack_bytes,
             compiling: Arc::new(Semaphore::new(1)),
             handles_max,
             own_dirs,

@@ -55,6 +55,10 @@ pub struct Poll {
     pub cancels: Vec<TaskId>,
     /// The live hosts, this one among them.
     pub hosts: Vec<Observation>,
+    /// Code that is not run, by its number.
+    pub quarantined: Vec<i32>,
+    /// Code that is run apart from other suspects.
+    pub suspects: Vec<i32>,
 }
 
 /// Writes a host's row; returns the database's clock, microseconds since 1970.
@@ -121,6 +125,8 @@ pub async fn poll(
         newest_lane: row.try_get::<Option<i32>, _>("newest_lane")?.unwrap_or(0),
         cancels: row.try_get("cancels")?,
         hosts,
+        quarantined: row.try_get("quarantined")?,
+        suspects: row.try_get("suspects")?,
     })
 }
 

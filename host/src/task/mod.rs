@@ -8,6 +8,7 @@ mod code;
 mod descriptor;
 mod error;
 mod name;
+pub mod quarantine;
 mod retry;
 mod status;
 pub mod verdict;

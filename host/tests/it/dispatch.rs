@@ -3,6 +3,8 @@
 mod failing;
 mod late;
 mod plugins;
+mod pressure;
+mod quarantine;
 mod work;
 
 use std::time::Duration;

@@ -1,10 +1,14 @@
 //! What a sandbox does with guests that behave, and with those that do not.
 
+mod cancel;
+mod compile;
+mod crafted;
 mod directory;
 mod files;
 mod grants;
 mod hostile;
 mod outside;
+mod reload;
 
 use std::fs;
 use std::sync::{Arc, LazyLock};

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Include, TaskHandle, TaskInfo};
 use crate::dispatch::{Host, HostConfig};
 use crate::embedded::binaries;
+use crate::sandbox::Compiler;
 use crate::task::{Status, TaskError};
 
 use super::database::{Database, Need};
@@ -111,6 +112,7 @@ async fn perform(
     let mut config = HostConfig::new(database.url(), dir);
     config.slots = 8;
     config.bounds = settings::bounds(context)?;
+    config.compiler = Some(Compiler::own(config.bounds.compile));
     config.cache_dir = Some(context.cache_dir());
     let spinner = Spinner::start("starting a host");
     let host = Host::start(config).await?;

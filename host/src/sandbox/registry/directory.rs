@@ -1,9 +1,9 @@
 //! One directory's files, and what became of each.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,6 +46,8 @@ struct Print {
     inode: u64,
     size: u64,
     modified: SystemTime,
+    /// Of any kind, in nanoseconds; programs that copy can set the time of writing, but not this one.
+    changed: (i64, i64),
 }
 
 /// A component, and the grants beside it.
@@ -64,7 +66,8 @@ impl Prints {
 impl Print {
     fn of(meta: &Metadata) -> Self {
         let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        Self { inode: meta.ino(), size: meta.len(), modified }
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        Self { inode: meta.ino(), size: meta.len(), modified, changed }
     }
 
     fn is_old(&self) -> bool {
@@ -91,8 +94,18 @@ impl Directory {
             self.publish();
         }
         let mut settled = true;
-        for (file, print) in listed {
+        for (file, found) in listed {
             let entry = self.files.entry(file.clone()).or_default();
+            let print = match found {
+                Ok(print) => print,
+                Err(fault) => {
+                    // There, but out of reach: no order to unload what it was.
+                    (entry.seen, entry.read, entry.digest) = (None, None, None);
+                    entry.problem = Some(fault.to_string());
+                    self.publish();
+                    continue;
+                }
+            };
             let twice = entry.seen.replace(print) == Some(print);
             if entry.read == Some(print) {
                 continue;
@@ -217,12 +230,8 @@ impl Directory {
     }
 }
 
-/// The plugin files of a directory.
-fn list(dir: &Path) -> io::Result<BTreeMap<String, Prints>> {
-    let print = |path: &Path| {
-        let meta = fs::metadata(path).ok().filter(Metadata::is_file);
-        meta.map(|meta| Print::of(&meta))
-    };
+/// The plugin files of a directory, and what is under such a name and cannot be one.
+fn list(dir: &Path) -> io::Result<BTreeMap<String, Result<Prints, Fault>>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -232,11 +241,27 @@ fn list(dir: &Path) -> io::Result<BTreeMap<String, Prints>> {
             continue;
         }
         // A file that is gone again, or a link to nothing, is not there.
-        if let Some(component) = print(&entry.path()) {
-            files.insert(name, Prints { component, grants: print(&entry.path().with_extension("toml")) });
-        }
+        let prints = match print(&entry.path()) {
+            Ok(None) => continue,
+            Ok(Some(component)) => {
+                print(&entry.path().with_extension("toml")).map(|grants| Prints { component, grants })
+            }
+            Err(fault) => Err(fault),
+        };
+        files.insert(name, prints);
     }
     Ok(files)
+}
+
+/// What a file looks like; `None` if nothing is there.
+fn print(path: &Path) -> Result<Option<Print>, Fault> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_file() => Ok(Some(Print::of(&meta))),
+        // Opening a pipe would wait for whoever writes to it.
+        Ok(_) => Err(Fault::Unreadable(io::Error::other(format!("{} is no regular file", path.display())))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Fault::Unreadable(error)),
+    }
 }
 
 /// A component and the text of its grants, or `None` if one is no longer the file that was seen.
@@ -253,7 +278,8 @@ fn read_both(path: &Path, prints: Prints) -> Result<Option<(Vec<u8>, Option<Stri
 
 /// The file's content from one handle, or `None` if it is no longer the file that was seen.
 fn read(path: &Path, print: Print, max: u64) -> Result<Option<Vec<u8>>, Fault> {
-    let file = match File::open(path) {
+    // What was a file a moment ago may be a pipe by now, which must not be waited for.
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(Fault::Unreadable)?,
     };
@@ -265,8 +291,10 @@ fn read(path: &Path, print: Print, max: u64) -> Result<Option<Vec<u8>>, Fault> {
         return Err(Fault::TooLarge { bytes: print.size, max });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(print.size).unwrap_or_default());
-    file.take(max + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    Ok((bytes.len() as u64 == print.size).then_some(bytes))
+    (&file).take(max + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
+    // Written to meanwhile, it may be half one version and half the other.
+    let same = Print::of(&file.metadata().map_err(Fault::Unreadable)?) == print;
+    Ok((same && bytes.len() as u64 == print.size).then_some(bytes))
 }
 
 /// Runs file work on a thread for it.

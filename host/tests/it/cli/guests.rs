@@ -106,3 +106,18 @@ fn the_grants_to_begin_with_are_a_file_that_reads() {
     fs::write(dir.path().join("misbehave.toml"), taken).expect("written");
     run(&noop).ends(0);
 }
+
+#[test]
+fn a_component_that_is_hard_to_compile_is_told_with_the_limit_it_met() {
+    let dir = own_plugins(&["text"]);
+    let config = dir.path().join("hostler.toml");
+    fs::write(&config, "[compile]\nmemory_bytes_max = 50_000_000\n").expect("written");
+    let (file, config) = (dir.path().join("text.wasm"), config.to_str().expect("text"));
+    let file = file.to_str().expect("text");
+    let args = ["run", file, "word_count", r#"{"text": ""}"#];
+    run(&[&args[..], &["--config", config]].concat())
+        .ends(2)
+        .tells("cannot be compiled")
+        .tells("memory_bytes_max");
+    run(&args).ends(0);
+}

@@ -44,6 +44,60 @@ async fn a_plugin_is_swapped_under_load_and_no_task_notices() {
     host.drain(LONG).await;
 }
 
+/// `HOSTLER_TEST_REWRITES=1000 cargo test -p hostler --test it rewrites` for the full size.
+#[tokio::test(flavor = "multi_thread")]
+async fn rapid_rewrites_under_load_lose_no_task_and_fail_none() {
+    let rewrites: u32 = std::env::var("HOSTLER_TEST_REWRITES").map_or(40, |n| n.parse().expect("a number"));
+    let database = database();
+    let client = database.client().await;
+    let dir = own_plugins(&["misbehave"]);
+    let host = start(&database, |config| (config.plugins, config.slots) = (dir.path().to_owned(), 8)).await;
+    let code = fs::read(component("misbehave")).expect("the component");
+    let file = dir.path().join("misbehave.wasm");
+    let mut handles = Vec::new();
+    for rewrite in 0..rewrites {
+        let mut bytes = code.clone();
+        bytes.extend([0, 9, 4]);
+        bytes.extend(b"note");
+        bytes.extend(rewrite.to_be_bytes());
+        match rewrite % 3 {
+            // As one should; as an editor does; and as `cp` does.
+            0 => {
+                let part = dir.path().join(".part");
+                fs::write(&part, bytes).and_then(|()| fs::rename(&part, &file)).expect("renamed");
+            }
+            1 => fs::remove_file(&file).and_then(|()| fs::write(&file, bytes)).expect("made anew"),
+            _ => fs::write(&file, bytes).expect("written in place"),
+        }
+        let some = (0..5).map(|n| json!({"ms": n * 5}));
+        handles.extend(client.send_many("misbehave.sleep", some).await.expect("sent"));
+    }
+    for handle in &handles {
+        handle.get(Some(LONG)).await.expect("a result, whichever code it ran");
+    }
+    assert_eq!(
+        count(&database, "select count(*) from hostler.history where status = 3").await,
+        5 * i64::from(rewrites)
+    );
+    assert_eq!(
+        count(&database, "select count(*) from hostler.history where attempt > 1 or plugin is null").await,
+        0
+    );
+    let newest = "select count(*) from hostler.history h join hostler.plugin p on p.id = h.plugin \
+        where p.id = (select max(id) from hostler.plugin)";
+    let wanted = {
+        use sha2::Digest;
+        format!("{:x}", sha2::Sha256::digest(fs::read(&file).expect("read")))
+    };
+    until("the newest code is served", async || host.loaded().plugins().any(|p| p.digest() == wanted)).await;
+    until("it runs", async || {
+        send(&client, "misbehave.noop", json!({})).await.get(Some(LONG)).await.expect("a result");
+        count(&database, newest).await > 0
+    })
+    .await;
+    host.drain(LONG).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_an_unloaded_plugin_wait_until_it_is_back() {
     let database = database();

@@ -12,23 +12,23 @@ use super::files::rename;
 use super::{LONG, bytes, call, run, sandbox};
 
 /// A plugin directory under test.
-struct Plugins {
+pub(super) struct Plugins {
     dir: tempfile::TempDir,
-    registry: Registry,
+    pub(super) registry: Registry,
 }
 
 impl Plugins {
-    async fn open(sandbox: Arc<Sandbox>, dir: tempfile::TempDir) -> Self {
+    pub(super) async fn open(sandbox: Arc<Sandbox>, dir: tempfile::TempDir) -> Self {
         let registry = Registry::open(sandbox, dir.path().join("plugins")).await.expect("opened");
         Self { dir, registry }
     }
 
-    fn path(&self, file: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, file: &str) -> std::path::PathBuf {
         self.dir.path().join("plugins").join(file)
     }
 
     /// Does something and waits until the registry shows it.
-    async fn until(&self, what: &str, act: impl FnOnce(&Self), seen: impl Fn(&Loaded) -> bool) {
+    pub(super) async fn until(&self, what: &str, act: impl FnOnce(&Self), seen: impl Fn(&Loaded) -> bool) {
         let mut changes = self.registry.changes();
         act(self);
         let wait = async {
@@ -40,20 +40,20 @@ impl Plugins {
         timeout(LONG, wait).await.unwrap_or_else(|_| panic!("{what}: {}", problems()));
     }
 
-    fn problem(&self, file: &str) -> Option<String> {
+    pub(super) fn problem(&self, file: &str) -> Option<String> {
         let loaded = self.registry.current();
         loaded.problems().iter().find(|problem| problem.file == file).map(|problem| problem.message.clone())
     }
 }
 
 /// As people are told to: write aside, then rename.
-fn put(path: &Path, bytes: &[u8]) {
+pub(super) fn put(path: &Path, bytes: &[u8]) {
     let aside = path.with_extension("tmp");
     fs::write(&aside, bytes).and_then(|()| fs::rename(&aside, path)).expect("written");
 }
 
 /// The same component with another digest: an empty custom section at its end.
-fn another_build(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn another_build(bytes: &[u8]) -> Vec<u8> {
     [bytes, b"\0\x06\x05build"].concat()
 }
 
