@@ -7,6 +7,7 @@ mod cli;
 mod dispatch;
 mod embedded;
 mod handle;
+mod langs;
 mod races;
 mod sandbox;
 mod store;
