@@ -20,6 +20,7 @@ mod limits;
 mod load;
 mod meter;
 mod plugin;
+mod reflect;
 mod registry;
 mod result;
 mod stop;
