@@ -2,6 +2,7 @@
 
 import * as attempt from "hostler:plugin/attempt@0.1.0";
 import * as cancellation from "hostler:plugin/cancellation@0.1.0";
+import * as checkpoint from "hostler:plugin/checkpoint@0.1.0";
 import * as hostLog from "hostler:plugin/log@0.1.0";
 import * as progress from "hostler:plugin/progress@0.1.0";
 
@@ -15,7 +16,7 @@ export function component(plugin, module) {
   return {
     describe: () => encode(JSON.stringify(describe(plugin, tasks))),
     run(task, args) {
-      enter({ attempt, cancellation, log: hostLog, progress });
+      enter({ attempt, cancellation, checkpoint, log: hostLog, progress });
       // The engine has none, and the module's own code ran when the component was built.
       globalThis.console = { ...log, log: log.info };
       Math.random = generator(`${attempt.id()} ${attempt.number()}`);

@@ -1,5 +1,8 @@
 // What a running task may ask of its host. In a component this is the host itself; natively it is the scope of a test.
 
+import { Failure } from "./failure.js";
+import { decode, encode } from "./text.js";
+
 /** What a task sees where nobody said anything else. */
 export const NOWHERE = {
   attempt: {
@@ -12,6 +15,7 @@ export const NOWHERE = {
   log: { write: (level, message) => console.error(`${level}: ${message}`) },
   progress: { report: () => {} },
   cancellation: { requested: () => false },
+  checkpoint: { recall: () => null, keep: () => {} },
 };
 
 let current = NOWHERE;
@@ -59,6 +63,35 @@ export const cancellation = {
   /** Whether somebody wants this task to stop: return what you have. */
   requested: () => current.cancellation.requested(),
 };
+
+/** Durable steps: what an attempt keeps, the attempts after it find, whatever ended this one. */
+export const checkpoint = {
+  /** What this step gave when it was done before; else does it, and keeps what it gives, which is JSON. */
+  step(name, body) {
+    const kept = checkpoint.recall(name);
+    if (kept !== undefined) return kept;
+    const value = body() ?? null;
+    checkpoint.keep(name, value);
+    return value;
+  },
+  /** What this attempt or an earlier one kept under this name, or undefined. */
+  recall(name) {
+    const kept = trying(name, () => current.checkpoint.recall(name));
+    return kept === null || kept === undefined ? undefined : JSON.parse(decode(kept));
+  },
+  /** Keeps a value, at most 1 MiB as JSON. It is on disk when this returns. */
+  keep(name, value) {
+    trying(name, () => current.checkpoint.keep(name, encode(JSON.stringify(value))));
+  },
+};
+
+function trying(name, call) {
+  try {
+    return call();
+  } catch (why) {
+    throw new Failure("CHECKPOINT_FAILED", `the step ${JSON.stringify(name)}: ${why?.message ?? why?.payload ?? why}`);
+  }
+}
 
 function text(value) {
   if (typeof value === "string") return value;

@@ -11,5 +11,5 @@
 // function that was given, so a unit test calls it; `hostler-guest/testing` has the rest of the world for it.
 
 export { Failure } from "./failure.js";
-export { attempt, cancellation, log, progress } from "./host.js";
+export { attempt, cancellation, checkpoint, log, progress } from "./host.js";
 export { exponential, fixed, task } from "./task.js";

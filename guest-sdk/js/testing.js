@@ -2,22 +2,28 @@
 
 import { NOWHERE, enter } from "./host.js";
 import { describe as descriptor, run, tasksOf } from "./serve.js";
+import { decode, encode } from "./text.js";
 
 /**
- * Calls `body` as if in an attempt: `{ id, number, retries, remainingMs, previousError, cancelled }`, each with a
- * default. Returns `{ result, error, logs, progress }`; what `body` threw is in `error`.
+ * Calls `body` as if in an attempt: `{ id, number, retries, remainingMs, previousError, cancelled, kept }`, each with a
+ * default. Returns `{ result, error, logs, progress, kept }`; what `body` threw is in `error`, and the durable steps,
+ * those of earlier attempts in `facts.kept` among them, are in `kept`.
  */
 export function withAttempt(facts, body) {
-  const seen = { result: undefined, error: undefined, logs: [], progress: [] };
+  const seen = { result: undefined, error: undefined, logs: [], progress: [], kept: { ...facts.kept } };
   const attempt = { ...NOWHERE.attempt };
   for (const [name, value] of Object.entries(facts)) {
-    if (name !== "cancelled") attempt[name] = () => value;
+    if (!["cancelled", "kept"].includes(name)) attempt[name] = () => value;
   }
   const before = enter({
     attempt,
     log: { write: (level, message) => seen.logs.push({ level, message }) },
     progress: { report: (fraction, note) => seen.progress.push({ fraction, note }) },
     cancellation: { requested: () => facts.cancelled ?? false },
+    checkpoint: {
+      recall: (name) => (Object.hasOwn(seen.kept, name) ? encode(JSON.stringify(seen.kept[name])) : null),
+      keep: (name, value) => void (seen.kept[name] = JSON.parse(decode(value))),
+    },
   });
   try {
     seen.result = body();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Failure, attempt, cancellation, exponential, fixed, log, progress, task } from "../index.js";
+import { Failure, attempt, cancellation, checkpoint, exponential, fixed, log, progress, task } from "../index.js";
 import { misfit } from "../schema.js";
 import { call, describe, withAttempt } from "../testing.js";
 import { decode, encode } from "../text.js";
@@ -115,6 +115,16 @@ test("a test sees what a task saw and said", () => {
   assert.deepEqual(seen.logs, [{ level: "info", message: 'attempt 2 {"of":"x"}' }]);
   assert.deepEqual(seen.progress, [{ fraction: 0.5, note: "half" }]);
   assert.equal(withAttempt({}, () => picky()).error.code, "SOLD_OUT");
+});
+
+test("a step is done once", () => {
+  const seen = withAttempt({ kept: { one: 7 } }, () => [
+    checkpoint.step("one", () => assert.fail("it was done before")),
+    checkpoint.step("two", () => 8),
+    checkpoint.step("two", () => 9),
+    checkpoint.recall("three"),
+  ]);
+  assert.deepEqual([seen.result, seen.kept], [[7, 8, 8, undefined], { one: 7, two: 8 }]);
 });
 
 test("units", () => {

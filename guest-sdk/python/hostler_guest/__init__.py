@@ -13,7 +13,17 @@ calls it; `hostler_guest.testing` has the rest of the world for it.
 """
 
 from .failure import Failure
-from .host import attempt, cancellation, log, progress
+from .host import attempt, cancellation, checkpoint, log, progress
 from .task import Exponential, Fixed, task
 
-__all__ = ["Exponential", "Failure", "Fixed", "attempt", "cancellation", "log", "progress", "task"]
+__all__ = [
+    "Exponential",
+    "Failure",
+    "Fixed",
+    "attempt",
+    "cancellation",
+    "checkpoint",
+    "log",
+    "progress",
+    "task",
+]

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 
 from componentize_py_types import Err
 from wit_world.exports import guest
-from wit_world.imports import attempt, cancellation, progress
+from wit_world.imports import attempt, cancellation, checkpoint, progress
 from wit_world.imports import log as host_log
 
 from . import serve
@@ -40,7 +40,11 @@ class Component:
     def run(self, task: str, args: bytes) -> bytes:
         """One attempt."""
         log = SimpleNamespace(write=lambda level, message: host_log.write(_LEVELS[level], message))
-        enter(SimpleNamespace(attempt=attempt, log=log, progress=progress, cancellation=cancellation))
+        enter(
+            SimpleNamespace(
+                attempt=attempt, log=log, progress=progress, cancellation=cancellation, checkpoint=checkpoint
+            )
+        )
         try:
             return serve.run(self._tasks, task, args)
         except Failure as failure:

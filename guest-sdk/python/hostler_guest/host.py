@@ -1,8 +1,14 @@
 """What a running task may ask of its host. In a component this is the host itself; natively, the scope of a test."""
 
+import json
 import sys
 from types import SimpleNamespace
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
+
+from . import shape
+from .failure import Failure
+
+T = TypeVar("T")
 
 
 def _to_stderr(level: str, message: str) -> None:
@@ -20,6 +26,7 @@ NOWHERE = SimpleNamespace(
     log=SimpleNamespace(write=_to_stderr),
     progress=SimpleNamespace(report=lambda fraction, note: None),
     cancellation=SimpleNamespace(requested=lambda: False),
+    checkpoint=SimpleNamespace(recall=lambda name: None, keep=lambda name, value: None),
 )
 """What a task sees where nobody said anything else."""
 
@@ -107,3 +114,43 @@ class cancellation:
     def requested() -> bool:
         """Whether somebody wants this task to stop: return what you have."""
         return _current.cancellation.requested()
+
+
+class checkpoint:
+    """Durable steps: what an attempt keeps, the attempts after it find, whatever ended this one."""
+
+    @staticmethod
+    def step(name: str, body: Callable[[], T]) -> T:
+        """What this step gave when it was done before; else does it, and keeps what it gives, which is JSON."""
+        found, value = _recall(name)
+        if found:
+            return value
+        value = body()
+        checkpoint.keep(name, value)
+        return value
+
+    @staticmethod
+    def recall(name: str) -> Any:
+        """What this attempt or an earlier one kept under this name, or None."""
+        return _recall(name)[1]
+
+    @staticmethod
+    def keep(name: str, value: Any) -> None:
+        """Keeps a value, at most 1 MiB as JSON. It is on disk when this returns."""
+        text = json.dumps(value, default=shape.write, allow_nan=False)
+        try:
+            _current.checkpoint.keep(name, text.encode())
+        except Exception as error:
+            raise _failed(name, error) from error
+
+
+def _recall(name: str) -> tuple[bool, Any]:
+    try:
+        kept = _current.checkpoint.recall(name)
+    except Exception as error:
+        raise _failed(name, error) from error
+    return (False, None) if kept is None else (True, json.loads(kept))
+
+
+def _failed(name: str, error: Exception) -> Failure:
+    return Failure("CHECKPOINT_FAILED", f"the step {name!r}: {getattr(error, 'value', error)}")

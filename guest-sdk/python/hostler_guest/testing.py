@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 from types import ModuleType, SimpleNamespace
-from typing import Any, Iterator
+from typing import Any, Iterator, Optional
 
 from . import serve
 from .host import NOWHERE, enter
@@ -17,12 +17,16 @@ class Seen:
 
     logs: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     progress: list[tuple[float, str]] = dataclasses.field(default_factory=list)
+    kept: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def in_attempt(*, cancelled: bool = False, **facts: Any) -> Iterator[Seen]:
-    """As if in an attempt: `id`, `number`, `retries`, `remaining_ms`, `previous_error`, each with a default."""
-    seen = Seen()
+def in_attempt(*, cancelled: bool = False, kept: Optional[dict[str, Any]] = None, **facts: Any) -> Iterator[Seen]:
+    """As if in an attempt: `id`, `number`, `retries`, `remaining_ms`, `previous_error`, each with a default.
+
+    `kept` is what earlier attempts kept as durable steps.
+    """
+    seen = Seen(kept=dict(kept or {}))
     attempt = SimpleNamespace(**vars(NOWHERE.attempt))
     for name, value in facts.items():
         if name not in vars(attempt):
@@ -34,6 +38,10 @@ def in_attempt(*, cancelled: bool = False, **facts: Any) -> Iterator[Seen]:
             log=SimpleNamespace(write=lambda level, message: seen.logs.append((level, message))),
             progress=SimpleNamespace(report=lambda fraction, note: seen.progress.append((fraction, note))),
             cancellation=SimpleNamespace(requested=lambda: cancelled),
+            checkpoint=SimpleNamespace(
+                recall=lambda name: json.dumps(seen.kept[name]).encode() if name in seen.kept else None,
+                keep=lambda name, value: seen.kept.update({name: json.loads(value)}),
+            ),
         )
     )
     try:

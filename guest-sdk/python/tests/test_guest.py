@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Annotated, Any, Literal, Optional
 
-from hostler_guest import Exponential, Failure, Fixed, attempt, cancellation, log, progress, task
+from hostler_guest import Exponential, Failure, Fixed, attempt, cancellation, checkpoint, log, progress, task
 from hostler_guest import shape, testing, units
 
 
@@ -136,6 +136,14 @@ class Guest(unittest.TestCase):
             self.assertTrue(stop())
         self.assertEqual(seen.logs, [("info", "attempt 2 of x, in m")])
         self.assertEqual(seen.progress, [(0.5, "half")])
+
+    def test_a_step_is_done_once(self) -> None:
+        with testing.in_attempt(kept={"one": 7}) as seen:
+            self.assertEqual(checkpoint.step("one", lambda: self.fail("it was done before")), 7)
+            self.assertEqual(checkpoint.step("two", lambda: 8), 8)
+            self.assertEqual(checkpoint.step("two", lambda: 9), 8)
+            self.assertIsNone(checkpoint.recall("three"))
+        self.assertEqual(seen.kept, {"one": 7, "two": 8})
 
     def test_units(self) -> None:
         self.assertEqual(units.milliseconds("1d 2h3m4s5ms", ""), 93_784_005)

@@ -1,6 +1,6 @@
 //! One claim, from its start to its verdict.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -9,6 +9,7 @@ use crate::store::Settle;
 use crate::task::verdict::{decide, release};
 use crate::task::{Claim, Outcome, Report, TaskId, Used};
 
+use super::calls::Calls;
 use super::offers::ServedTask;
 use super::shift::Shift;
 
@@ -17,36 +18,15 @@ use super::shift::Shift;
 pub(super) struct Running {
     pub(super) claim: i64,
     pub(super) stop: Stop,
-    pub(super) progress: Option<Arc<Reported>>,
-}
-
-/// How far an attempt says it is, until the next poll writes it down: a flood of reports costs one write.
-#[derive(Debug, Default)]
-pub(super) struct Reported(Mutex<Option<(f32, String)>>);
-
-impl Reported {
-    pub(super) fn take(&self) -> Option<(f32, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl HostCalls for Reported {
-    fn progress(&self, fraction: f64, note: &str) {
-        #[expect(clippy::cast_possible_truncation, reason = "a fraction needs no more digits than are shown")]
-        let fraction = fraction.clamp(0.0, 1.0) as f32;
-        // NaN survives the clamp, and NUL has no place in a text column.
-        let fraction = if fraction.is_nan() { 0.0 } else { fraction };
-        let note = note.replace('\0', "\u{fffd}");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((fraction, note));
-    }
+    pub(super) calls: Option<Arc<Calls>>,
 }
 
 /// Starts an attempt on the sandbox's threads. It keeps its slot until the guest is gone, and its place
 /// among the running until the verdict is written.
 pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, slot: OwnedSemaphorePermit) {
     let stop = Stop::new();
-    let progress = served.reports_progress.then(Arc::<Reported>::default);
-    let running = Running { claim: claim.number, stop: stop.clone(), progress: progress.clone() };
+    let calls = served.calls_host.then(|| Arc::new(Calls::of(shift, &claim)));
+    let running = Running { claim: claim.number, stop: stop.clone(), calls: calls.clone() };
     if !shift.begin(claim.id, running) {
         // The database forgot, in a crash, that this host has it. What runs cannot be settled any more.
         let verdict =
@@ -56,7 +36,7 @@ pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, s
     }
     let call_shift = shift.clone();
     shift.sandbox().spawn(async move {
-        let settle = run(&call_shift, claim, &served, stop, progress).await;
+        let settle = run(&call_shift, claim, &served, stop, calls).await;
         drop(slot);
         call_shift.finish(settle);
     });
@@ -67,7 +47,7 @@ async fn run(
     mut claim: Claim,
     served: &ServedTask,
     stop: Stop,
-    progress: Option<Arc<Reported>>,
+    calls: Option<Arc<Calls>>,
 ) -> Settle {
     let reason = |what: &str| Outcome::Interrupted(what.to_owned());
     let report = if claim.good_until.is_some_and(|until| until <= shift.clock().now()) {
@@ -86,7 +66,7 @@ async fn run(
             previous_error: claim.previous_error.clone(),
             limits: served.limits,
             stop,
-            host_calls: progress.map(|p| p as Arc<dyn HostCalls>),
+            host_calls: calls.map(|calls| calls as Arc<dyn HostCalls>),
         };
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),

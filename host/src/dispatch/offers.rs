@@ -18,7 +18,8 @@ pub(super) struct ServedTask {
     pub(super) number: i32,
     pub(super) retry: RetryPolicy,
     pub(super) limits: Limits,
-    pub(super) reports_progress: bool,
+    /// Whether it may ask anything of this host.
+    pub(super) calls_host: bool,
 }
 
 /// What this host serves: the loaded tasks, and the lanes they come through.
@@ -57,7 +58,11 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                     number: published.plugin,
                     retry: task.policy.retry(),
                     limits: plugin.limits(&task.name),
-                    reports_progress: plugin.imports().iter().any(|i| i.contains("/progress@")),
+                    calls_host: plugin.imports().iter().any(|import| {
+                        ["hostler:plugin/progress@", "hostler:plugin/checkpoint@"]
+                            .iter()
+                            .any(|i| import.starts_with(i))
+                    }),
                     name,
                 }),
             );

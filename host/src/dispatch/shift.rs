@@ -35,6 +35,7 @@ pub(super) struct Shift {
     shared: Arc<Shared>,
     session: Session,
     pool: PgPool,
+    guests_pool: PgPool,
     lease: Lease,
     clock: DatabaseClock,
     served: ArcSwap<Served>,
@@ -57,6 +58,9 @@ pub(super) struct Shift {
 /// Connections for what is not the hot loop: looking up lanes.
 const POOL_MAX: u32 = 2;
 
+/// Connections for what guests ask for: they wait for each other, and for nothing of the host's own.
+const GUESTS_POOL_MAX: u32 = 4;
+
 impl Shift {
     /// Joins under a new session and publishes what the directory holds.
     pub(super) async fn join(shared: Arc<Shared>) -> Result<Arc<Self>, StoreError> {
@@ -78,6 +82,7 @@ impl Shift {
         let shift = Arc::new(Self {
             session,
             pool: crate::store::pool(&shared.connect, POOL_MAX).await?,
+            guests_pool: crate::store::idle_pool(&shared.connect, GUESTS_POOL_MAX),
             lease: Lease::begin(config.lease, sent_us),
             clock: DatabaseClock::new(now_us),
             served: ArcSwap::default(),
@@ -135,6 +140,7 @@ impl Shift {
         for task in [settling, polls, wakes] {
             let _ended = task.await;
         }
+        self.guests_pool.close().await;
         self.pool.close().await;
         ended
     }
@@ -218,7 +224,7 @@ impl Shift {
     pub(super) fn progress(&self) -> Vec<ProgressRow> {
         let running = self.lock();
         let reported = running.iter().filter_map(|(id, attempt)| {
-            let (fraction, note) = attempt.progress.as_ref()?.take()?;
+            let (fraction, note) = attempt.calls.as_ref()?.reported()?;
             Some((*id, attempt.claim, fraction, note))
         });
         reported.collect()
@@ -260,6 +266,11 @@ impl Shift {
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// For statements of guests, each borrowing a connection for itself alone.
+    pub(super) fn guests_pool(&self) -> &PgPool {
+        &self.guests_pool
     }
 
     pub(super) fn lease(&self) -> &Lease {

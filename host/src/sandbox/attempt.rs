@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 use wasmtime::{Engine, Store};
 
@@ -19,10 +20,22 @@ use super::stop::{Stop, Wish, after};
 use super::{Limits, Plugin, result};
 use crate::task::{Contract, GuestFailure, GuestRetry, Outcome, Report, TaskId, Used};
 
-/// What a guest may ask of the host beside its sandbox. Called from the guest's thread: quick, and never waiting.
+/// What a guest may ask of the host beside its sandbox. Called from the guest's thread.
 pub trait HostCalls: Send + Sync {
-    /// How far the attempt is: 0 to 1, and a note of at most 1 KiB.
+    /// How far the attempt is: 0 to 1, and a note of at most 1 KiB. Quick, and never waiting.
     fn progress(&self, fraction: f64, note: &str);
+
+    /// What an attempt of this task kept under this name. Dropping the future is safe.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for the guest.
+    fn recall(&self, name: String) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>>;
+
+    /// Keeps a step durably, at most 1 MiB, fenced by the attempt's claim. A future that is dropped may have kept it.
+    ///
+    /// # Errors
+    /// Why it is not kept, for the guest.
+    fn keep(&self, name: String, value: Vec<u8>) -> BoxFuture<'static, Result<(), String>>;
 }
 
 /// One attempt to run.

@@ -147,6 +147,12 @@ impl Trust {
     }
 }
 
+/// A pool of the cold role whose connections are opened when they are needed.
+#[must_use]
+pub fn idle_pool(connect: &Connect, connections_max: u32) -> PgPool {
+    pool_of(connect, connections_max, Role::Cold, Trust::default())
+}
+
 /// A pool whose connections are opened when they are needed.
 pub(super) fn pool_of(connect: &Connect, connections_max: u32, role: Role, trust: Trust) -> PgPool {
     PgPoolOptions::new()

@@ -7,6 +7,7 @@
 //! A task is in exactly one of two tables: `task` until it is final, `history` from then on.
 
 mod cancel;
+mod checkpoint;
 mod claim;
 mod connect;
 mod error;
@@ -24,9 +25,10 @@ mod upkeep;
 mod wake;
 
 pub use cancel::Cancelled;
+pub use checkpoint::{Kept, keep, recall, sweep};
 pub use claim::{Claimed, Mark, claim, fence};
 use connect::Trust;
-pub use connect::{Connect, Role, conn, pool};
+pub use connect::{Connect, Role, conn, idle_pool, pool};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
