@@ -134,6 +134,7 @@ fn a_scope_answers_and_collects() {
         remaining: Duration::from_secs(9),
         previous_error: Some("BUSY".to_owned()),
         cancelled: true,
+        ..Attempt::default()
     };
     let seen = with_attempt(attempt, || {
         let inner = with_attempt(Attempt::default(), ask);

@@ -1,10 +1,11 @@
 //! The author's side: what comes in is a function with an attribute, what goes out is a component.
 //!
 //! `entry` and `describe` are plain Rust and run natively too; `wasm` alone knows the generated bindings. The modules
-//! that a task calls (`attempt`, `log`, `progress`, `cancellation`) ask the host on wasm and the test's scope elsewhere.
+//! that a task calls (`attempt`, `log`, `progress`, `cancellation`, `checkpoint`) ask the host on wasm and the test's scope elsewhere.
 
 pub mod attempt;
 pub mod cancellation;
+pub mod checkpoint;
 pub mod failure;
 pub mod log;
 pub mod prelude;

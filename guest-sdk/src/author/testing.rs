@@ -14,6 +14,7 @@
 //! assert_eq!(seen.messages(), ["try 3"]);
 //! ```
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -40,6 +41,8 @@ pub struct Attempt {
     pub previous_error: Option<String>,
     /// Whether cancelling was asked for.
     pub cancelled: bool,
+    /// What earlier attempts kept: JSON by the steps' names.
+    pub kept: BTreeMap<String, Vec<u8>>,
 }
 
 impl Default for Attempt {
@@ -51,6 +54,7 @@ impl Default for Attempt {
             remaining: Duration::from_secs(60),
             previous_error: None,
             cancelled: false,
+            kept: BTreeMap::new(),
         }
     }
 }
@@ -65,6 +69,8 @@ pub struct Seen<R> {
     pub lines: Vec<(Level, String)>,
     /// The progress reported: fraction and note.
     pub progress: Vec<(f64, String)>,
+    /// What is kept now, by this attempt and by those before it.
+    pub kept: BTreeMap<String, Vec<u8>>,
 }
 
 impl<R> Seen<R> {

@@ -1,6 +1,6 @@
 //! One claim, from its start to its verdict.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,7 +11,7 @@ use crate::store::Settle;
 use crate::task::verdict::decide;
 use crate::task::{Claim, Outcome, Report, TaskId, Used};
 
-use super::clock::Lease;
+use super::calls::Calls;
 use super::offers::ServedTask;
 use super::shift::Shift;
 
@@ -28,56 +28,27 @@ pub(super) struct Running {
     /// Whose code it runs, by its number.
     pub(super) plugin: i32,
     pub(super) stop: Stop,
-    pub(super) reported: Arc<Reported>,
+    pub(super) calls: Option<Arc<Calls>>,
     /// Its guest is gone.
     pub(super) gone: CancellationToken,
-}
-
-/// What an attempt asks its host.
-#[derive(Debug)]
-pub(super) struct Reported {
-    /// How far it says it is, until the next poll writes it down: a flood of reports costs one write.
-    progress: Mutex<Option<(f32, String)>>,
-    lease: Arc<Lease>,
-}
-
-impl Reported {
-    pub(super) fn take(&self) -> Option<(f32, String)> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl HostCalls for Reported {
-    fn progress(&self, fraction: f64, note: &str) {
-        #[expect(clippy::cast_possible_truncation, reason = "a fraction needs no more digits than are shown")]
-        let fraction = fraction.clamp(0.0, 1.0) as f32;
-        // NaN survives the clamp, and NUL has no place in a text column.
-        let fraction = if fraction.is_nan() { 0.0 } else { fraction };
-        let note = note.replace('\0', "\u{fffd}");
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Some((fraction, note));
-    }
-
-    fn may_act(&self) -> bool {
-        self.lease.holds()
-    }
 }
 
 /// Starts an attempt on the sandbox's threads. It keeps its slot until the guest is gone, and its place
 /// among the running until the verdict is written.
 pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, slot: OwnedSemaphorePermit) {
     let stop = Stop::new();
-    let reported = Arc::new(Reported { progress: Mutex::default(), lease: shift.lease().clone() });
+    let calls = served.calls_host.then(|| Arc::new(Calls::of(shift, &claim)));
     let running = Running {
         claim: claim.number,
         plugin: served.number,
         stop: stop.clone(),
-        reported: reported.clone(),
+        calls: calls.clone(),
         gone: CancellationToken::new(),
     };
     let gone = running.gone.clone().drop_guard();
     let shift = shift.clone();
     let Some(twin) = shift.begin(claim.id, running) else {
-        launch(shift, claim, served, stop, reported, slot, gone);
+        launch(shift, claim, served, stop, calls, slot, gone);
         return;
     };
     // What runs can no longer be settled; the attempt that can has taken its place among the running, and begins
@@ -85,7 +56,7 @@ pub(super) fn start(shift: &Arc<Shift>, claim: Claim, served: Arc<ServedTask>, s
     twin.stop.interrupt(CLAIM_LOST);
     tokio::spawn(async move {
         twin.gone.cancelled().await;
-        launch(shift, claim, served, stop, reported, slot, gone);
+        launch(shift, claim, served, stop, calls, slot, gone);
     });
 }
 
@@ -94,13 +65,13 @@ fn launch(
     claim: Claim,
     served: Arc<ServedTask>,
     stop: Stop,
-    reported: Arc<Reported>,
+    calls: Option<Arc<Calls>>,
     slot: OwnedSemaphorePermit,
     gone: DropGuard,
 ) {
     let sandbox = shift.sandbox().clone();
     sandbox.spawn(async move {
-        let settle = run(&shift, claim, &served, stop, reported).await;
+        let settle = run(&shift, claim, &served, stop, calls).await;
         drop((slot, gone));
         shift.finish(settle);
     });
@@ -111,7 +82,7 @@ async fn run(
     mut claim: Claim,
     served: &ServedTask,
     stop: Stop,
-    reported: Arc<Reported>,
+    calls: Option<Arc<Calls>>,
 ) -> Settle {
     let reason = |what: &str| Outcome::Interrupted(what.to_owned());
     let report = if claim.good_until.is_some_and(|until| until <= shift.clock().latest()) {
@@ -130,7 +101,7 @@ async fn run(
             previous_error: claim.previous_error.clone(),
             limits: served.limits,
             stop,
-            host_calls: Some(reported),
+            host_calls: calls.map(|calls| calls as Arc<dyn HostCalls>),
         };
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),

@@ -15,6 +15,7 @@
 //! attempts are interrupted, nothing it still holds can be written, and a new shift begins.
 
 mod attempt;
+mod calls;
 mod claims;
 mod clock;
 mod offers;

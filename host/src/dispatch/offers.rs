@@ -18,6 +18,8 @@ pub(super) struct ServedTask {
     pub(super) number: i32,
     pub(super) retry: RetryPolicy,
     pub(super) limits: Limits,
+    /// Whether it may ask anything of this host.
+    pub(super) calls_host: bool,
 }
 
 /// What this host serves: the loaded tasks, and the lanes they come through.
@@ -68,6 +70,11 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                     number: published.plugin,
                     retry: task.policy.retry(),
                     limits: plugin.limits(&task.name),
+                    calls_host: plugin.imports().iter().any(|import| {
+                        ["hostler:plugin/progress@", "hostler:plugin/checkpoint@", "wasi:http/outgoing-handler@"]
+                            .iter()
+                            .any(|i| import.starts_with(i))
+                    }),
                     name,
                 }),
             );

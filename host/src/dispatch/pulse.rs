@@ -363,6 +363,7 @@ impl Keeper {
             return Ok(true);
         }
         let pruned = crate::store::prune(conn, days, BATCH).await?;
-        Ok([pruned.tasks, pruned.keys, pruned.hosts].contains(&BATCH))
+        let swept = crate::store::sweep(conn, BATCH).await?;
+        Ok([pruned.tasks, pruned.keys, pruned.hosts, swept].contains(&BATCH))
     }
 }

@@ -35,6 +35,7 @@ pub(super) enum Ended {
 pub(super) struct Shift {
     shared: Arc<Shared>,
     session: Session,
+    guests_pool: PgPool,
     lease: Arc<Lease>,
     clock: DatabaseClock,
     served: ArcSwap<Served>,
@@ -57,6 +58,9 @@ pub(super) struct Shift {
     /// The session is over; whoever still works for it stops.
     pub(super) over: CancellationToken,
 }
+
+/// Connections for what guests ask for: they wait for each other, and for nothing of the host's own.
+const GUESTS_POOL_MAX: u32 = 4;
 
 impl Shift {
     /// Joins under a new session and publishes what the directory holds. `lost` is the session before it, which
@@ -83,6 +87,7 @@ impl Shift {
         let (finished, to_settle) = mpsc::unbounded_channel();
         let shift = Arc::new(Self {
             session,
+            guests_pool: crate::store::idle_pool(&shared.connect, GUESTS_POOL_MAX),
             lease: Arc::new(Lease::begin(config.lease, sent_us)),
             clock: DatabaseClock::new(now_us, sent_us),
             served: ArcSwap::default(),
@@ -154,6 +159,7 @@ impl Shift {
         for task in [settling, polls, wakes] {
             let _ended = task.await;
         }
+        self.guests_pool.close().await;
         ended
     }
 
@@ -260,7 +266,7 @@ impl Shift {
     pub(super) fn progress(&self) -> Vec<ProgressRow> {
         let running = self.lock();
         let reported = running.iter().filter_map(|(id, attempt)| {
-            let (fraction, note) = attempt.reported.take()?;
+            let (fraction, note) = attempt.calls.as_ref()?.reported()?;
             Some((*id, attempt.claim, fraction, note))
         });
         reported.collect()
@@ -308,6 +314,12 @@ impl Shift {
 
     pub(super) fn sandbox(&self) -> &Arc<Sandbox> {
         &self.shared.sandbox
+    }
+
+    /// For statements of guests, each borrowing a connection for itself alone.
+    pub(super) fn guests_pool(&self) -> &PgPool {
+        crate::store::aim(&self.shared.connect, &self.guests_pool);
+        &self.guests_pool
     }
 
     pub(super) fn lease(&self) -> &Arc<Lease> {

@@ -6,25 +6,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 use wasmtime::{Engine, Store};
 
-use super::bindings::{Failure, GuestPre};
+use super::bindings::Failure;
 use super::error::{SandboxError, panic_text};
 use super::grants::Powers;
 use super::guest::{self, Facts, Guest};
 use super::meter::Meter;
+use super::plugin::Body;
 use super::stop::{Stop, Wish, after};
 use super::{Limits, Plugin, result};
 use crate::task::{Contract, GuestFailure, GuestRetry, Outcome, Report, TaskId, Used};
 
-/// What a guest may ask of the host beside its sandbox. Called from the guest's thread: quick, and never waiting.
+/// What a guest may ask of the host beside its sandbox. Called from the guest's thread.
 pub trait HostCalls: Send + Sync {
-    /// How far the attempt is: 0 to 1, and a note of at most 1 KiB.
+    /// How far the attempt is: 0 to 1, and a note of at most 1 KiB. Quick, and never waiting.
     fn progress(&self, fraction: f64, note: &str);
 
     /// Whether the attempt is still this host's. Asked before a request leaves; if not, the guest stops there.
     fn may_act(&self) -> bool;
+
+    /// What an attempt of this task kept under this name. Dropping the future is safe.
+    ///
+    /// # Errors
+    /// Why it cannot be told, for the guest.
+    fn recall(&self, name: String) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>>;
+
+    /// Keeps a step durably, at most 1 MiB, fenced by the attempt's claim. A future that is dropped may have kept it.
+    ///
+    /// # Errors
+    /// Why it is not kept, for the guest.
+    fn keep(&self, name: String, value: Vec<u8>) -> BoxFuture<'static, Result<(), String>>;
 }
 
 /// One attempt to run.
@@ -88,7 +102,7 @@ pub(super) async fn run(engine: &Engine, plugin: &Plugin, call: Call) -> Result<
         host_calls: call.host_calls,
     };
     let entry = Entry::Run { task: &call.task, args: &call.args };
-    enter(engine, plugin.pre(), plugin.powers(), facts, &call.limits, entry).await
+    enter(engine, plugin.body(), plugin.powers(), facts, &call.limits, entry).await
 }
 
 /// Makes a fresh store, calls the export in it and tells what came of it.
@@ -97,7 +111,7 @@ pub(super) async fn run(engine: &Engine, plugin: &Plugin, call: Call) -> Result<
 /// [`SandboxError`] where the host is at fault.
 pub(super) async fn enter(
     engine: &Engine,
-    pre: &GuestPre<Guest>,
+    body: &Body,
     powers: Option<&Powers>,
     facts: Facts,
     limits: &Limits,
@@ -110,7 +124,7 @@ pub(super) async fn enter(
 
     // A panic in a host function passes through the guest and ends here, not in the runtime's worker. Nothing
     // that it may have left half-done is used again: the store is only asked for counts, then dropped.
-    let run = AssertUnwindSafe(meter.measure(call(pre, &mut store, entry)));
+    let run = AssertUnwindSafe(meter.measure(call(body, &mut store, entry, limits)));
     let ended = drive(run.catch_unwind(), deadline, &stop).await;
     let ended = ended.map_err(|panic| SandboxError::Panicked(panic_text(&*panic)))?;
 
@@ -151,10 +165,21 @@ pub(super) async fn enter(
 }
 
 async fn call(
-    pre: &GuestPre<Guest>,
+    body: &Body,
     store: &mut Store<Guest>,
     entry: Entry<'_>,
+    limits: &Limits,
 ) -> Result<Result<Vec<u8>, Failure>, (Phase, wasmtime::Error)> {
+    let pre = match (body, entry) {
+        (Body::Contract(pre), _) => pre,
+        (Body::Functions(pre, functions), Entry::Run { task, args }) => {
+            // Boxed: the others need not carry the room for it.
+            return Box::pin(functions.call(pre, store, (task, args), limits)).await;
+        }
+        (Body::Functions(..), Entry::Describe) => {
+            return Err((Phase::Call, wasmtime::format_err!("its types describe it")));
+        }
+    };
     let plugin = pre.instantiate_async(&mut *store).await.map_err(|error| (Phase::Instantiate, error))?;
     let guest = plugin.hostler_plugin_guest();
     let answer = match entry {

@@ -78,9 +78,13 @@ pub enum Fault {
     Compiler(String),
     /// A component, but no plugin.
     #[error(
-        "is a component, but no hostler plugin: it does not export hostler:plugin/guest (hostler_guest::plugin! does)"
+        "is a component, but no hostler plugin: it exports neither hostler:plugin/guest (hostler_guest::plugin! does) nor a function of plain values{}",
+        .0.iter().map(|note| format!("; {note}")).collect::<String>()
     )]
-    NoGuest,
+    NoGuest(Vec<String>),
+    /// Two of its functions would be one task.
+    #[error("cannot be served: {0}")]
+    Ambiguous(String),
     /// A plugin for another version of the contract.
     #[error("exports {found}, but this host speaks {CONTRACT}: rebuild it with a matching hostler-guest")]
     OtherContract {

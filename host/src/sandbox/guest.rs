@@ -1,5 +1,6 @@
 //! What a guest may call: WASI with nothing in it, and the contract's small interfaces.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, p2};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::bindings::{attempt, cancellation, log, progress};
+use super::bindings::{attempt, cancellation, checkpoint, log, progress};
 use super::error::SandboxError;
 use super::grants::Powers;
 use super::http::{Asked, Requests};
@@ -24,11 +25,18 @@ use crate::task::TaskId;
 
 /// The longest note of a progress report, in bytes.
 const NOTE_BYTES_MAX: usize = 1 << 10;
+/// The longest name of a durable step, in bytes.
+const STEP_NAME_BYTES_MAX: usize = 200;
+/// The largest durable step, in bytes.
+const STEP_BYTES_MAX: usize = 1 << 20;
+/// How many steps an attempt keeps that no host stands behind: with their size, they are bounded.
+const STEPS_MAX: usize = 4;
 
 /// Every interface a component may import without a grant, up to the part of its version that matters.
 const LINKED: &[&str] = &[
     "hostler:plugin/attempt@0.1",
     "hostler:plugin/cancellation@0.1",
+    "hostler:plugin/checkpoint@0.1",
     "hostler:plugin/log@0.1",
     "hostler:plugin/progress@0.1",
     "wasi:cli/environment@0.2",
@@ -65,6 +73,8 @@ pub(super) struct Guest {
     table: ResourceTable,
     /// Made for plugins that have a grant.
     http: Option<Box<Requests>>,
+    /// Steps of an attempt that no host stands behind.
+    kept: BTreeMap<String, Vec<u8>>,
 }
 
 impl Guest {
@@ -120,7 +130,15 @@ pub(super) fn store(
     }
     let mut table = ResourceTable::new();
     table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
-    let guest = Guest { limiter: Limiter::new(limits), journal, facts, wasi: wasi.build(), table, http };
+    let guest = Guest {
+        limiter: Limiter::new(limits),
+        journal,
+        facts,
+        wasi: wasi.build(),
+        table,
+        http,
+        kept: BTreeMap::new(),
+    };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(super::result::hostcall_fuel(limits));
@@ -162,6 +180,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     log::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
     progress::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
     cancellation::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
+    checkpoint::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
     Ok(linker)
 }
 
@@ -235,6 +254,32 @@ impl progress::Host for Guest {
         note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
         if let Some(host) = self.facts.host_calls.as_ref().filter(|_| !fraction.is_nan()) {
             host.progress(fraction.clamp(0.0, 1.0), &note);
+        }
+    }
+}
+
+impl checkpoint::Host for Guest {
+    async fn recall(&mut self, name: String) -> Result<Option<Vec<u8>>, String> {
+        match &self.facts.host_calls {
+            Some(host) => host.recall(name).await,
+            None => Ok(self.kept.get(&name).cloned()),
+        }
+    }
+
+    async fn keep(&mut self, name: String, value: Vec<u8>) -> Result<(), String> {
+        if name.is_empty() || name.len() > STEP_NAME_BYTES_MAX || name.contains('\0') {
+            return Err(format!("a step's name has 1 to {STEP_NAME_BYTES_MAX} bytes, and no NUL"));
+        }
+        if value.len() > STEP_BYTES_MAX {
+            return Err(format!("a step has at most {STEP_BYTES_MAX} bytes, this one has {}", value.len()));
+        }
+        match &self.facts.host_calls {
+            Some(host) => host.keep(name, value).await,
+            None if self.kept.len() < STEPS_MAX || self.kept.contains_key(&name) => {
+                self.kept.insert(name, value);
+                Ok(())
+            }
+            None => Err("the task keeps as many steps as it may".to_owned()),
         }
     }
 }

@@ -23,7 +23,8 @@ use super::grants::Powers;
 use super::guest::link_http;
 use super::guest::{Facts, Guest, is_linked};
 use super::limits::Layers;
-use super::plugin::{Granted, Surface};
+use super::plugin::{Body, Granted, Surface};
+use super::reflect::{self, Found};
 use super::stop::after;
 use super::{GrantsFile, Limits, Plugin, Sandbox, Stop};
 use crate::task::{Descriptor, Outcome, TaskId};
@@ -109,15 +110,18 @@ impl Sandbox {
             http: powers.as_ref().is_some_and(|powers| powers.http.is_some()),
         };
         let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
-        let Built { digest, surface, denied, pre } = match built {
+        let Built { digest, surface, denied, unserved, body } = match built {
             Ok(built) => built?,
             Err(join) if join.is_panic() => {
                 return Err(Fault::CompilerPanicked(panic_text(&*join.into_panic())));
             }
             Err(_) => return Err(Fault::Host("the sandbox is closing".to_owned())),
         };
-        let descriptor = self.describe(&pre).await?;
         let expected = stem.replace('-', "_");
+        let descriptor = match &body {
+            Body::Contract(pre) => self.describe(pre).await?,
+            Body::Functions(_, functions) => functions.descriptor(&expected)?,
+        };
         if descriptor.name != expected {
             return Err(Fault::OtherName { declared: descriptor.name, expected });
         }
@@ -127,6 +131,7 @@ impl Sandbox {
             let what = format!("[tasks.{unknown}]: the plugin has no task of that name");
             return Err(Fault::Grants { file, what });
         }
+        notes.extend(unserved);
         notes.extend(denied.into_iter().map(|denied| format!("{denied}, in {file}")));
         for note in &notes {
             tracing::warn!(plugin = stem, "{note}");
@@ -137,7 +142,7 @@ impl Sandbox {
             plugin: asked.limits,
             tasks: asked.tasks,
         };
-        Ok(Plugin::new(pre, digest, descriptor, surface, Granted { powers, layers, notes }))
+        Ok(Plugin::new(body, digest, descriptor, surface, Granted { powers, layers, notes }))
     }
 
     async fn describe(&self, pre: &GuestPre<Guest>) -> Result<Descriptor, Fault> {
@@ -153,7 +158,7 @@ impl Sandbox {
                 stop: Stop::new(),
                 host_calls: None,
             };
-            enter(&engine, &pre, None, facts, &limits, Entry::Describe).await
+            enter(&engine, &Body::Contract(pre), None, facts, &limits, Entry::Describe).await
         });
         let report = match run.await {
             Ok(Ok(report)) => report,
@@ -191,7 +196,9 @@ struct Built {
     surface: Surface,
     /// What it imports and is not granted.
     denied: Vec<String>,
-    pre: GuestPre<Guest>,
+    /// Which of its functions are no tasks.
+    unserved: Vec<String>,
+    body: Body,
 }
 
 impl Workshop {
@@ -209,14 +216,10 @@ impl Workshop {
 
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
-        if component.get_export_index(None, GUEST).is_none() {
-            let guest =
-                |name: &&str| *name == "hostler:plugin/guest" || name.starts_with("hostler:plugin/guest@");
-            let other = ty.exports(&self.engine).map(|(name, _)| name).find(guest);
-            return Err(
-                other.map_or(Fault::NoGuest, |found| Fault::OtherContract { found: found.to_owned() })
-            );
-        }
+        let reflected = match component.get_export_index(None, GUEST) {
+            Some(_) => None,
+            None => Some(self.reflect(&component, &ty)?),
+        };
         let unlinked = || imports.iter().filter(|import| !is_linked(import, self.http));
         let unknown = by_reason(unlinked().filter(|import| power(import).is_none()), stranger);
         if !unknown.is_empty() {
@@ -235,11 +238,31 @@ impl Workshop {
             linker.instantiate_pre(&component)
         };
         let pre = pre.map_err(|error| Fault::MissingImports(vec![one_line(&error)]))?;
-        let pre = GuestPre::new(pre).map_err(|error| Fault::OtherTypes(one_line(&error)))?;
+        let (body, unserved) = match reflected {
+            Some(Found { functions, notes }) => (Body::Functions(pre, Arc::new(functions)), notes),
+            None => {
+                let pre = GuestPre::new(pre).map_err(|error| Fault::OtherTypes(one_line(&error)))?;
+                (Body::Contract(pre), Vec::new())
+            }
+        };
         let exports = ty.exports(&self.engine).map(|(name, _)| name.to_owned()).collect();
         let memory_bytes = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
         let surface = Surface { imports, exports, memory_bytes };
-        Ok(Built { digest, surface, denied, pre })
+        Ok(Built { digest, surface, denied, unserved, body })
+    }
+
+    /// The functions of a component that does not speak the contract.
+    fn reflect(&self, component: &Component, ty: &types::Component) -> Result<Found, Fault> {
+        let guest =
+            |name: &&str| *name == "hostler:plugin/guest" || name.starts_with("hostler:plugin/guest@");
+        if let Some(found) = ty.exports(&self.engine).map(|(name, _)| name).find(guest) {
+            return Err(Fault::OtherContract { found: found.to_owned() });
+        }
+        let found = reflect::functions(&self.engine, component, ty).map_err(Fault::Ambiguous)?;
+        if found.functions.is_empty() {
+            return Err(Fault::NoGuest(found.notes));
+        }
+        Ok(found)
     }
 }
 

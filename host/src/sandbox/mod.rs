@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod meter;
 mod plugin;
+mod reflect;
 mod registry;
 mod result;
 mod stop;

@@ -1,22 +1,35 @@
 //! A loaded plugin.
 
 use std::fmt;
+use std::sync::Arc;
+
+use wasmtime::component::InstancePre;
 
 use super::bindings::GuestPre;
 use super::grants::Powers;
 use super::guest::Guest;
 use super::limits::{Effective, Layers, Limits};
+use super::reflect::Functions;
 use crate::task::{Descriptor, TaskDescriptor};
 
 /// One version of a plugin, compiled and ready to be instantiated. Attempts in flight keep theirs.
 pub struct Plugin {
-    pre: GuestPre<Guest>,
+    body: Body,
     digest: String,
     descriptor: Descriptor,
     surface: Surface,
     powers: Option<Powers>,
     layers: Layers,
     notes: Vec<String>,
+}
+
+/// What of a component is called.
+#[derive(Clone)]
+pub(super) enum Body {
+    /// The contract's interface.
+    Contract(GuestPre<Guest>),
+    /// Functions of its own.
+    Functions(InstancePre<Guest>, Arc<Functions>),
 }
 
 /// What a component shows without being run.
@@ -36,14 +49,14 @@ pub(super) struct Granted {
 
 impl Plugin {
     pub(super) fn new(
-        pre: GuestPre<Guest>,
+        body: Body,
         digest: String,
         descriptor: Descriptor,
         surface: Surface,
         granted: Granted,
     ) -> Self {
         let Granted { powers, layers, notes } = granted;
-        Self { pre, digest, descriptor, surface, powers, layers, notes }
+        Self { body, digest, descriptor, surface, powers, layers, notes }
     }
 
     /// The plugin's name, `text` of `text.word_count`.
@@ -117,8 +130,8 @@ impl Plugin {
         self.powers.as_ref()
     }
 
-    pub(super) fn pre(&self) -> &GuestPre<Guest> {
-        &self.pre
+    pub(super) fn body(&self) -> &Body {
+        &self.body
     }
 }
 

@@ -7,6 +7,7 @@
 //! A task is in exactly one of two tables: `task` until it is final, `history` from then on.
 
 mod cancel;
+mod checkpoint;
 mod claim;
 mod connect;
 mod error;
@@ -26,9 +27,10 @@ mod upkeep;
 mod wake;
 
 pub use cancel::Cancelled;
+pub use checkpoint::{Kept, keep, recall, sweep};
 pub use claim::{Claimed, Mark, claim, fence};
 use connect::Trust;
-pub use connect::{Between, Connect, Role, between, conn, pool};
+pub use connect::{Between, Connect, Role, aim, between, conn, idle_pool, pool};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
 pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};

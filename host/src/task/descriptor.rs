@@ -125,8 +125,16 @@ impl Descriptor {
             return Err(DescriptorError::OtherContract { found: head.contract });
         }
         let descriptor: Self = serde_json::from_slice(json).map_err(unreadable)?;
-        descriptor.check().map_err(DescriptorError::Invalid)?;
-        Ok(descriptor)
+        descriptor.checked()
+    }
+
+    /// The same, if its names and policies are what they have to be.
+    ///
+    /// # Errors
+    /// [`DescriptorError::Invalid`].
+    pub fn checked(self) -> Result<Self, DescriptorError> {
+        self.check().map_err(DescriptorError::Invalid)?;
+        Ok(self)
     }
 
     fn check(&self) -> Result<(), String> {

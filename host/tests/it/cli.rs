@@ -1,6 +1,7 @@
 //! The real program, as people and other programs use it: exit codes and the shapes on stdout.
 
 mod guests;
+mod killed;
 mod quarantine;
 
 use std::fs;

@@ -8,6 +8,7 @@ mod deploy;
 mod dispatch;
 mod embedded;
 mod handle;
+mod langs;
 mod outages;
 mod processes;
 mod races;

@@ -1,5 +1,6 @@
 //! What a sandbox does with guests that behave, and with those that do not.
 
+mod any;
 mod cancel;
 mod compile;
 mod crafted;

@@ -2,6 +2,7 @@
 //! design without it. Two connections and explicit transactions force every order of events; "has to wait" is
 //! seen in the server's own list of who waits for a lock.
 
+mod checkpoints;
 mod claims;
 mod cost;
 mod dead;

@@ -27,6 +27,7 @@ pub(crate) fn plugins_dir() -> &'static Path {
         for name in names {
             cargo.args(["-p", &format!("hostler-plugin-{name}")]);
         }
+        cargo.args(["-p", "hostler-plugin-geometry"]);
         // What is set for the host's own build would build every guest anew, or wrongly.
         for (name, _) in std::env::vars_os().filter(|(name, _)| {
             let name = name.to_string_lossy();
@@ -50,6 +51,12 @@ pub(crate) fn plugins_dir() -> &'static Path {
         }
         dir
     })
+}
+
+/// The example of a component that knows nothing of hostler. It is not in the directory of the others, whose tests
+/// count what they find.
+pub(crate) fn geometry() -> PathBuf {
+    plugins_dir().with_file_name("wasm32-wasip2/release/geometry.wasm")
 }
 
 /// One component of the example plugins.

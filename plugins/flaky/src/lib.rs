@@ -67,6 +67,30 @@ pub fn never() -> Result<(), Failure> {
     Err(Failure::new("POINTLESS", "no attempt can succeed").never())
 }
 
+/// What is to be done in steps.
+#[data]
+#[derive(Debug)]
+pub struct StepsArgs {
+    /// How many steps there are.
+    pub steps: u32,
+    /// How long the last one takes in the first attempt, in milliseconds.
+    pub hold_ms: u64,
+}
+
+/// Does its steps, each once, whatever happens to its host; tells which attempt did each of them.
+#[task(timeout = "5m")]
+pub fn steps(args: StepsArgs) -> Result<Vec<u32>, Failure> {
+    let one = |step| {
+        checkpoint::step(&format!("step {step}"), || {
+            if step == args.steps && attempt::number() == 1 {
+                std::thread::sleep(Duration::from_millis(args.hold_ms));
+            }
+            Ok(attempt::number())
+        })
+    };
+    (1..=args.steps).map(one).collect()
+}
+
 /// Fails in the attempts up to `failures`.
 fn not_before(failures: u32) -> Result<Succeeded, Failure> {
     let attempt = attempt::number();
@@ -78,7 +102,7 @@ fn not_before(failures: u32) -> Result<Succeeded, Failure> {
     Ok(Succeeded { attempt, previous_error: attempt::previous_error() })
 }
 
-hostler_guest::plugin!("flaky", [fail_then_succeed, always_fail, later, never]);
+hostler_guest::plugin!("flaky", [fail_then_succeed, always_fail, later, never, steps]);
 
 #[cfg(test)]
 mod tests {
@@ -98,6 +122,14 @@ mod tests {
         let previous_error = Some("NOT_YET".to_owned());
         assert_eq!(seen.result, Ok(Succeeded { attempt: 3, previous_error }));
         assert_eq!(seen.messages(), ["attempt 3 succeeds"]);
+    }
+
+    #[test]
+    fn steps_that_were_done_are_not_done_again() {
+        let kept = [("step 1".to_owned(), b"1".to_vec())].into();
+        let second = Attempt { number: 2, kept, ..Attempt::default() };
+        let seen = with_attempt(second, || steps(StepsArgs { steps: 2, hold_ms: 0 }));
+        assert_eq!(seen.result, Ok(vec![1, 2]));
     }
 
     #[test]

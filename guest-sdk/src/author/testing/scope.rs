@@ -30,9 +30,9 @@ pub(super) fn run<R>(attempt: Attempt, body: impl FnOnce() -> R) -> Seen<R> {
     let result = body();
     let outer = restore.0.take();
     mem::forget(restore);
-    let Scope { lines, progress, .. } =
+    let Scope { lines, progress, attempt } =
         CURRENT.replace(outer).expect("an inner scope restores the outer one");
-    Seen { result, lines, progress }
+    Seen { result, lines, progress, kept: attempt.kept }
 }
 
 fn read<R>(get: impl FnOnce(&Attempt) -> R) -> R {
@@ -71,6 +71,19 @@ pub(crate) fn log(level: Level, message: &str) {
         Some(scope) => scope.lines.push((level, message.to_owned())),
         None => eprintln!("{level:?}: {message}"),
     });
+}
+
+pub(crate) fn recall(name: &str) -> Result<Option<Vec<u8>>, String> {
+    Ok(read(|attempt| attempt.kept.get(name).cloned()))
+}
+
+pub(crate) fn keep(name: &str, value: &[u8]) -> Result<(), String> {
+    CURRENT.with_borrow_mut(|scope| {
+        if let Some(scope) = scope {
+            scope.attempt.kept.insert(name.to_owned(), value.to_vec());
+        }
+    });
+    Ok(())
 }
 
 pub(crate) fn report(fraction: f64, note: &str) {

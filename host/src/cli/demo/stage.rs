@@ -29,7 +29,7 @@ pub(super) fn repository() -> Result<PathBuf, Exit> {
 /// Builds the plugins; returns the drop directory. Where they cannot be built, those that were built before do.
 pub(super) async fn plugins(context: &Context, root: &Path, tell: Story) -> Result<PathBuf, Exit> {
     let dir = root.join("plugins/dist");
-    match Box::pin(build::build(context, root, &[], Some(dir.clone()))).await {
+    match Box::pin(build::build_crates(context, root, &dir)).await {
         Ok(built) => built.iter().try_for_each(|built| tell.say(format_args!("   {}", built.words())))?,
         Err(Exit::Said(_, why)) if PLUGINS.iter().all(|name| dir.join(format!("{name}.wasm")).is_file()) => {
             output::note(format!("{why}; the demo goes on with what is in {}", output::path(&dir)));

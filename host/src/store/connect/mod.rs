@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::error::StoreError;
 
 pub use open::conn;
-pub use pool::pool;
+pub use pool::{aim, idle_pool, pool};
 pub(super) use pool::{Trust, follow, pool_of};
 pub use pooler::{Between, between};
 

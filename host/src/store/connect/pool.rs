@@ -31,6 +31,19 @@ pub async fn pool(connect: &Connect, connections_max: u32) -> Result<PgPool, Sto
     Ok(pool_of(connect, connections_max, Role::Cold, Trust::default()))
 }
 
+/// A pool of the cold role whose connections are opened when they are needed.
+#[must_use]
+pub fn idle_pool(connect: &Connect, connections_max: u32) -> PgPool {
+    pool_of(connect, connections_max, Role::Cold, Trust::default())
+}
+
+/// Lets an idle pool's next connections go to the server that took writes when somebody last connected.
+pub fn aim(connect: &Connect, pool: &PgPool) {
+    if connect.servers.list.len() > 1 {
+        pool.set_connect_options(connect.options(Role::Cold));
+    }
+}
+
 /// Since when pooled connections are to be asked whether they still lead anywhere, because one of them did not.
 /// They break together, as a rule, and each of them would cost somebody a call.
 #[derive(Debug, Clone, Default)]

@@ -17,7 +17,7 @@ async fn refused(name: &str, bytes: Vec<u8>) -> Fault {
 async fn files_that_are_no_plugin_are_told_apart() {
     assert!(matches!(refused("a", b"hello".to_vec()).await, Fault::NotWasm));
     assert!(matches!(refused("a", b"\0asm\x01\0\0\0".to_vec()).await, Fault::CoreModule));
-    assert!(matches!(refused("a", b"\0asm\x0d\0\x01\0".to_vec()).await, Fault::NoGuest));
+    assert!(matches!(refused("a", b"\0asm\x0d\0\x01\0".to_vec()).await, Fault::NoGuest(_)));
     let whole = bytes("text");
     assert!(matches!(refused("text", whole[..whole.len() / 2].to_vec()).await, Fault::Truncated));
     let no_such_section = [&whole[..], b"\x7f\0"].concat();
