@@ -38,38 +38,39 @@ impl Adversary {
             while let Some(done) = under_way.try_join_next() {
                 done?;
             }
+            let word = fault.word();
             match fault {
-                Fault::Kill(host) => self.order("kill", host, Order::Kill, Duration::ZERO),
-                Fault::Stop(host, time) => self.order("stop", host, Order::Stop(time), time),
-                Fault::Drain(host) => self.order("drain", host, Order::Drain, Duration::ZERO),
-                Fault::Swap(host) => self.order("swap", host, Order::Swap, Duration::ZERO),
+                Fault::Kill(host) => self.order(word, host, Order::Kill, Duration::ZERO),
+                Fault::Stop(host, time) => self.order(word, host, Order::Stop(time), time),
+                Fault::Drain(host) => self.order(word, host, Order::Drain, Duration::ZERO),
+                Fault::Swap(host) => self.order(word, host, Order::Swap, Duration::ZERO),
                 Fault::Terminate(connections) => {
                     // Away already, or it goes down right now: no more connections to end either way.
                     let ended = self.database.terminate(connections).await.unwrap_or(0);
                     for _ in 0..ended {
-                        self.log("terminate", None, Duration::ZERO);
+                        self.log(word, None, Duration::ZERO);
                     }
                 }
                 Fault::Restart => {
-                    self.log("restart", None, Duration::ZERO);
+                    self.log(word, None, Duration::ZERO);
                     self.database.restart().await?;
                     self.log.write(Event::Serving);
                 }
                 Fault::Crash => {
-                    self.log("crash", None, Duration::ZERO);
+                    self.log(word, None, Duration::ZERO);
                     self.database.crash().await?;
                     self.log.write(Event::Serving);
                 }
                 Fault::Cut(wires, time) => {
-                    let wire = self.wire("cut", wires, time);
+                    let wire = self.wire(word, wires, time);
                     under_way.spawn(async move { wire.cut(time).await });
                 }
                 Fault::Delay(wires, by, time) => {
-                    let wire = self.wire("delay", wires, time);
+                    let wire = self.wire(word, wires, time);
                     under_way.spawn(async move { wire.slow(by, time).await });
                 }
                 Fault::Silence(wires, time) => {
-                    let wire = self.wire("silence", wires, time);
+                    let wire = self.wire(word, wires, time);
                     under_way.spawn(async move { wire.silence(time).await });
                 }
             }

@@ -24,7 +24,9 @@ impl Database {
     /// A new server below this directory.
     pub(crate) async fn create(dir: &Path) -> anyhow::Result<Self> {
         let settings = Settings::new(dir.join("database"));
-        // What stands there belonged to a directory of the same name that is gone.
+        // A run in a directory of this name may have been killed: then its server still runs.
+        let left = settings.clone();
+        tokio::task::spawn_blocking(move || Server::attach(&left).and_then(Server::leave)).await?.ok();
         let _none = fs::remove_dir_all(hostler::embedded::root_of(&settings.data_dir));
         let server = join(&settings).await?;
         let url = server.url(DATABASE);

@@ -61,6 +61,9 @@ struct Args {
     /// Sends a second, all senders together.
     #[arg(long, default_value_t = 60.0)]
     rate: f64,
+    /// Only these faults, by the words of the report: kill,stop,…
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    faults: Option<Vec<String>>,
     /// Hosts and senders poll instead of listening.
     #[arg(long)]
     no_listen: bool,

@@ -125,7 +125,7 @@ impl Orders {
                 order.ms = rng.u64(0..4_000);
                 order.cancel_after_ms = Some(rng.u64(0..3_000));
             }
-            74..80 => order.good_until_us = Some(now_us + rng.i64(20_000..4_000_000)),
+            74..80 => order.good_until_us = Some(now_us + rng.i64(1_000..1_500_000)),
             80..86 => order.delay_ms = Some(rng.u64(50..6_000)),
             86..92 => {
                 order.ms = rng.u64(0..2_000);

@@ -95,7 +95,11 @@ async fn on(
         Adversary { log: log.clone(), database: database.clone(), places, host_wires, sender_wire, missed };
     let began = Instant::now();
     let length = Duration::from_secs_f64(args.minutes * 60.0);
-    adversary.go(schedule(args.seed, length, args.hosts(), args.lease())).await?;
+    let mut steps = schedule(args.seed, length, args.hosts(), args.lease());
+    if let Some(only) = &args.faults {
+        steps.retain(|step| only.iter().any(|word| word == step.fault.word()));
+    }
+    adversary.go(steps).await?;
     tokio::time::sleep_until(began + length).await;
     let seconds = began.elapsed().as_secs();
 

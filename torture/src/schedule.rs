@@ -44,6 +44,24 @@ pub(crate) enum Fault {
     Swap(usize),
 }
 
+impl Fault {
+    /// Its word, in the log and on the command line.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "kill",
+            Self::Stop(..) => "stop",
+            Self::Drain(_) => "drain",
+            Self::Terminate(_) => "terminate",
+            Self::Restart => "restart",
+            Self::Crash => "crash",
+            Self::Cut(..) => "cut",
+            Self::Delay(..) => "delay",
+            Self::Silence(..) => "silence",
+            Self::Swap(_) => "swap",
+        }
+    }
+}
+
 /// Everything for a run of this length with so many hosts.
 pub(crate) fn schedule(seed: u64, length: Duration, hosts: usize, lease: Duration) -> Vec<Step> {
     // Apart from the senders', whose number may change.

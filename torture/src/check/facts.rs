@@ -30,6 +30,8 @@ pub(crate) struct Facts {
     pub(crate) entries: Vec<Entry>,
     pub(crate) rows: Rows,
     pub(crate) orders: HashMap<Uuid, Order>,
+    /// When each was about to be sent.
+    pub(crate) intended_us: HashMap<Uuid, i64>,
     /// Acknowledged sends: the id that was sent and the task it became.
     pub(crate) acks: Vec<(Uuid, Uuid)>,
     pub(crate) committed: HashSet<u64>,
@@ -77,7 +79,10 @@ impl Facts {
 
     fn take(&mut self, at_us: i64, event: &Event) {
         match event {
-            Event::Intent { order } => drop(self.orders.insert(order.id, order.clone())),
+            Event::Intent { order } => {
+                self.orders.insert(order.id, order.clone());
+                self.intended_us.insert(order.id, at_us);
+            }
             Event::Ack { id, task } => self.acks.push((*id, *task)),
             Event::Committed { tx } => drop(self.committed.insert(*tx)),
             Event::RolledBack { tx } => drop(self.rolled_back.insert(*tx)),

@@ -19,10 +19,8 @@ pub(crate) struct Final {
     pub(crate) redeliveries: i16,
     pub(crate) releases: i16,
     pub(crate) redeliveries_max: i16,
-    pub(crate) sent_us: i64,
     pub(crate) claimed_us: Option<i64>,
     pub(crate) finished_us: i64,
-    pub(crate) good_until_us: Option<i64>,
     pub(crate) error_code: Option<String>,
     pub(crate) result: Option<String>,
 }
@@ -71,10 +69,8 @@ impl Rows {
         let finals = sqlx::query_as(
             "select h.id, k.name as task, h.status, h.outcome, h.session, h.attempt, h.plugin, h.retries,
                 h.redeliveries, h.releases, h.redeliveries_max,
-                (extract(epoch from h.sent_at) * 1000000)::bigint as sent_us,
                 (extract(epoch from h.claimed_at) * 1000000)::bigint as claimed_us,
                 (extract(epoch from h.finished_at) * 1000000)::bigint as finished_us,
-                (extract(epoch from h.good_until) * 1000000)::bigint as good_until_us,
                 h.error_code, convert_from(h.result, 'UTF8') as result
             from hostler.history h
             join hostler.lane l on l.id = h.lane

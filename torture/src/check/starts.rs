@@ -97,8 +97,8 @@ pub(super) fn nothing_starts_early_or_after_its_cancel(facts: &Facts, found: &mu
         closed.chain(facts.finals.get(&task).and_then(|row| row.claimed_us))
     };
     for order in facts.orders.values() {
-        if let (Some(ms), Some(row)) = (order.delay_ms, facts.finals.get(&order.id)) {
-            let due_us = row.sent_us + i64::try_from(ms).unwrap_or(0) * 1_000;
+        if let (Some(ms), Some(intended_us)) = (order.delay_ms, facts.intended_us.get(&order.id)) {
+            let due_us = intended_us + i64::try_from(ms).unwrap_or(0) * 1_000;
             if let Some(early) = claims(order.id).find(|claimed_us| *claimed_us < due_us) {
                 found.of(EARLY, order.id, format!("it was claimed {} us early", due_us - early));
             }

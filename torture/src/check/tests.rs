@@ -69,10 +69,8 @@ impl Run {
             redeliveries: 1,
             releases: 0,
             redeliveries_max: 3,
-            sent_us: 150,
             claimed_us: Some(1_100),
             finished_us: 1_300,
-            good_until_us: None,
             error_code: None,
             result: Some(result(2, "1-1")),
         };
