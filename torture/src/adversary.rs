@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 use crate::host::{Order, Place};
@@ -21,6 +22,8 @@ pub(crate) struct Adversary {
     pub(crate) places: Vec<Place>,
     pub(crate) host_wires: Vec<Wire>,
     pub(crate) sender_wire: Wire,
+    /// Set when nothing is to be broken any more.
+    pub(crate) calm: CancellationToken,
     /// How many faults came too early after the last one to the same host.
     pub(crate) missed: Arc<AtomicU32>,
 }
@@ -69,9 +72,10 @@ impl Adversary {
                     let wire = self.wire(word, wires, time);
                     under_way.spawn(async move { wire.slow(by, time).await });
                 }
-                Fault::Silence(wires, time) => {
-                    let wire = self.wire(word, wires, time);
-                    under_way.spawn(async move { wire.silence(time).await });
+                Fault::Silence(wires) => {
+                    let wire = self.wire(word, wires, Duration::ZERO);
+                    let calm = self.calm.clone();
+                    tokio::spawn(async move { wire.silence(calm).await });
                 }
             }
         }

@@ -94,13 +94,15 @@ impl Keeper {
             let mut stdout = BufReader::new(child.stdout.take().context("stdout")?).lines();
             // Kept open: when it closes, the host leaves.
             let _leash = child.stdin.take();
-            let (mut ready, mut told, mut over) = (false, None, false);
+            let (mut heard, mut ready, mut told, mut over) = (false, false, None, false);
             let status = loop {
                 tokio::select! {
                     status = child.wait() => break status?,
-                    line = stdout.next_line(), if !ready => {
-                        ready = true;
-                        if let Ok(Some(_)) = line {
+                    line = stdout.next_line(), if !heard => {
+                        // Its one line, or its end.
+                        heard = true;
+                        ready = matches!(line, Ok(Some(_)));
+                        if ready {
                             self.launch.log.write(Event::HostReady { host: name.clone() });
                         }
                     }

@@ -115,11 +115,11 @@ fn recoveries(facts: &Facts) -> (Times, Times) {
     for entry in &facts.entries {
         match &entry.event {
             Event::HostEnded { host, how: End::Killed, .. } => drop(died_us.insert(host, entry.at_us)),
-            Event::Fault { fault, ms, .. } if ["cut", "delay", "silence", "stop"].contains(&&**fault) => {
+            Event::Fault { fault, ms, .. } if ["cut", "delay", "stop"].contains(&&**fault) => {
                 let ms = i64::try_from(*ms).unwrap_or(0);
                 disturbed_us.push((entry.at_us, entry.at_us + ms * 1_000));
             }
-            Event::Fault { fault, .. } if fault == "terminate" => {
+            Event::Fault { fault, .. } if ["terminate", "silence"].contains(&&**fault) => {
                 disturbed_us.push((entry.at_us, entry.at_us));
             }
             _ => {}

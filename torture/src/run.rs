@@ -91,8 +91,15 @@ async fn on(
         senders.spawn(send(crew.clone(), Orders::new(args.seed, sender)));
     }
     let missed = Arc::new(AtomicU32::new(0));
-    let adversary =
-        Adversary { log: log.clone(), database: database.clone(), places, host_wires, sender_wire, missed };
+    let adversary = Adversary {
+        log: log.clone(),
+        database: database.clone(),
+        places,
+        host_wires,
+        sender_wire,
+        calm: CancellationToken::new(),
+        missed,
+    };
     let began = Instant::now();
     let length = Duration::from_secs_f64(args.minutes * 60.0);
     let mut steps = schedule(args.seed, length, args.hosts(), args.lease());
@@ -108,6 +115,7 @@ async fn on(
         ended?;
     }
     counting.abort();
+    adversary.calm.cancel();
     log.write(Event::Calm);
     come_to_rest(&pool).await;
     // A wait that does not end says so in the log.

@@ -44,6 +44,9 @@ impl Default for Lines {
     }
 }
 
+/// The server keeps a silent connection's place, and has not too many of them.
+const SILENT_MAX: Duration = Duration::from_secs(60);
+
 /// A port of this machine that leads to the database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
@@ -97,11 +100,11 @@ impl Wire {
         });
     }
 
-    /// The open connections carry nothing any more and are closed after this time; new ones work.
-    pub(crate) async fn silence(&self, time: Duration) {
+    /// The open connections carry nothing any more, and are closed when it is calm; new ones work.
+    pub(crate) async fn silence(&self, calm: CancellationToken) {
         let lines = self.state.next_lines();
         lines.mood.send_replace(Mood::Silent);
-        tokio::time::sleep(time).await;
+        let _over = tokio::time::timeout(SILENT_MAX, calm.cancelled()).await;
         lines.cut.cancel();
     }
 }

@@ -123,6 +123,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         conn: None,
         judged: HashMap::new(),
         contact_at: None,
+        alive: Vec::new(),
         recover_at: Instant::now(),
         history_at: Instant::now(),
         full_look_at: Instant::now(),
@@ -158,6 +159,8 @@ struct Keeper {
     /// The beats of other hosts, and since when they stand still, on the clock that counts suspend.
     judged: HashMap<Session, (i64, i64)>,
     contact_at: Option<i64>,
+    /// The hosts of the last poll.
+    alive: Vec<Session>,
     recover_at: Instant,
     history_at: Instant,
     full_look_at: Instant,
@@ -265,7 +268,13 @@ impl Keeper {
             self.judged.clear();
         }
         self.contact_at = Some(now_us);
-        self.judged.retain(|session, _| poll.hosts.iter().any(|host| host.session == *session));
+        // One that is gone may hold tasks that nobody takes back: who declared it dead may have died right after.
+        let alive = |session: &Session| poll.hosts.iter().any(|host| host.session == *session);
+        if !self.alive.iter().all(alive) {
+            self.recover_at = Instant::now();
+        }
+        self.alive = poll.hosts.iter().map(|host| host.session).collect();
+        self.judged.retain(|session, _| alive(session));
         for &host in poll.hosts.iter().filter(|host| host.session != self.shift.session()) {
             let Observation { session, beat, lease_ms } = host;
             let seen = self.judged.entry(session).or_insert((beat, now_us));

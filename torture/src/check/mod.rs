@@ -67,6 +67,7 @@ pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
     attempts::numbers_have_no_gap_and_no_double(facts, &mut found);
     attempts::counters_agree_with_the_record(facts, &mut found);
     attempts::no_two_are_open_at_once(facts, &mut found);
+    attempts::attempts_are_closed_in_time(facts, &mut found);
     attempts::nothing_runs_at_rest(facts, &mut found);
     starts::every_start_is_on_record(facts, &mut found);
     starts::a_number_starts_once(facts, &mut found);

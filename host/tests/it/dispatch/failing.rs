@@ -46,6 +46,30 @@ async fn the_tasks_of_a_lost_host_are_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_sees_a_dead_host_takes_its_tasks_over() {
+    let database = database();
+    let client = database.client().await;
+    let (host, life) = mortal(host_config(&database)).await;
+    let session = host.session().expect("at work");
+    let handle = send(&client, "misbehave.sleep", json!({"ms": 200})).await;
+    until_running(&handle).await;
+    let heir = start(&database, |_| {}).await;
+    until("both were seen at once", async || client.hosts(false).await.expect("hosts").len() == 2).await;
+    life.shutdown_background();
+    drop(host);
+    // As if a third one had declared it dead, and died itself before it took anything back.
+    let bury = format!(
+        "with dead as (update hostler.host set ended_at = now(), lost = true where session = {} returning 1) \
+         select count(*) from dead",
+        session.0
+    );
+    assert_eq!(count(&database, &bury).await, 1);
+    // Well below the time in which every host looks for such tasks anyway.
+    handle.get(Some(Duration::from_secs(12))).await.expect("taken over and run again");
+    heir.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_was_declared_dead_starts_over_and_its_late_results_are_refused() {
     let database = database();
     let client = database.client().await;
