@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::store::{KeyOutcome, NewTask, SendOptions, StoreError};
+use crate::store::{ANSWER_MAX, KeyOutcome, NewTask, SendOptions, StoreError};
 use crate::task::TaskId;
 
 use super::error::{SendError, SendErrorCode, SendPayload};
@@ -77,7 +77,16 @@ pub(super) async fn commit(
     sent
 }
 
+/// One try, whose answer is not waited for for ever: it may then have arrived, like any that failed on its way.
 async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result<TaskId, SendError> {
+    let sent = tokio::time::timeout(ANSWER_MAX * 2, ask(client, command, again)).await;
+    sent.unwrap_or_else(|_| {
+        client.inner.store.distrust();
+        Err(SendError::enqueue(&StoreError::NoAnswer(ANSWER_MAX * 2)).with_payload(command.clone()))
+    })
+}
+
+async fn ask(client: &Client, command: &mut SendPayload, again: bool) -> Result<TaskId, SendError> {
     resolve(client, command).await?;
     let store = &client.inner.store;
     let failed = |error: StoreError| {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::store::Look;
+use crate::store::{ANSWER_MAX, Look, answer_within};
 use crate::task::{Ending, Operational, Retrieval, Status, TaskError, TaskId};
 
 use super::error::broker;
@@ -97,7 +97,8 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     /// # Errors
     /// `TASK_NOT_FOUND`, `BROKER_ERROR`.
     pub async fn cancel(&self) -> Result<Status, TaskError> {
-        let cancelled = self.client.inner.store.cancel(self.id).await.map_err(broker)?;
+        let asked = self.client.inner.store.cancel(self.id);
+        let cancelled = answer_within(ANSWER_MAX, asked).await.map_err(broker)?;
         let cancelled = cancelled.ok_or_else(|| self.not_found())?;
         if let Some(session) = cancelled.session {
             self.client.inner.doorbell.cancel(session);
@@ -151,7 +152,8 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     }
 
     async fn look(&self) -> Result<Looked, TaskError> {
-        let looks = self.client.inner.store.look(&[self.id]).await.map_err(broker)?;
+        let ids = [self.id];
+        let looks = answer_within(ANSWER_MAX, self.client.inner.store.look(&ids)).await.map_err(broker)?;
         match looks.into_iter().next() {
             Some(look) => Ok(self.judge(look)),
             None => Err(self.not_found()),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError};
+use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError, answer_within};
 
 use super::attempt;
 use super::offers::Served;
@@ -241,15 +241,20 @@ impl Claimer {
         marks: &[Mark],
         limit: usize,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => crate::store::conn(&shift.shared().connect, Role::Hot).await?,
-        };
+        let open = self.conn.take();
         self.number += 1;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
-        let claimed =
-            crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
+        let asked = async {
+            let mut conn = match open {
+                Some(conn) => conn,
+                None => crate::store::conn(&shift.shared().connect, Role::Hot).await?,
+            };
+            let claimed =
+                crate::store::claim(&mut conn, shift.session(), self.number, marks, limit, name).await?;
+            Ok((conn, claimed))
+        };
+        let (conn, claimed) = answer_within(shift.shared().config.lease, asked).await?;
         // Only a connection whose answer arrived is used again.
         self.conn = Some(conn);
         Ok(claimed)
@@ -267,7 +272,7 @@ impl Claimer {
                 let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
                 crate::store::fence(&mut conn, shift.session(), lost, self.number, name).await
             };
-            match answer.await {
+            match answer_within(shift.shared().config.lease, answer).await {
                 Ok(adopted) => return adopted,
                 Err(error) => tracing::debug!(%error, "the database is away; asking again"),
             }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::{Listener, Observation, PgConnection, Poll, Recovered, Role, StoreError, Wake, channel};
+use crate::store::{
+    Listener, Observation, PgConnection, Poll, Recovered, Role, StoreError, Wake, answer_within, channel,
+};
 use crate::task::Session;
 
 use super::clock::since_boot_us;
@@ -16,6 +18,8 @@ use super::shift::Shift;
 
 /// Between two polls of an idle host: with the beat, fewer than two queries a second.
 const POLL: Duration = Duration::from_millis(600);
+/// A round that takes longer waits for an answer that does not come. Dropping partitions may take a while.
+const ROUND_MAX: Duration = Duration::from_secs(30);
 /// Between two polls that something asked for.
 const POLL_MIN: Duration = Duration::from_millis(10);
 /// An answer this long after the one before is no unbroken contact: another host's silence is judged anew.
@@ -135,7 +139,8 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
     let mut offers_changed = false;
     loop {
         let began = Instant::now();
-        let next = match keeper.round(std::mem::take(&mut offers_changed)).await {
+        let round = keeper.round(std::mem::take(&mut offers_changed));
+        let next = match answer_within(ROUND_MAX, round).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(%error, "a poll failed; the next one tries again");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::store::{PgConnection, Role, Settle, Settled, StoreError};
+use crate::store::{PgConnection, Role, Settle, Settled, StoreError, answer_within};
 use crate::task::verdict::Verdict;
 use crate::task::{Operational, TaskError};
 
@@ -99,11 +99,16 @@ impl Settler {
     }
 
     async fn ask(&mut self, batch: &[Settle]) -> Result<Vec<Settled>, StoreError> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
+        let open = self.conn.take();
+        let asked = async {
+            let mut conn = match open {
+                Some(conn) => conn,
+                None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
+            };
+            let answers = crate::store::settle(&mut conn, self.shift.session(), batch).await;
+            Ok((conn, answers))
         };
-        let answers = crate::store::settle(&mut conn, self.shift.session(), batch).await;
+        let (conn, answers) = answer_within(self.shift.shared().config.lease, asked).await?;
         // After a refusal of its data a connection is as good as before; after anything else it is not.
         if answers.as_ref().map_or_else(StoreError::is_data_error, |_| true) {
             self.conn = Some(conn);

@@ -91,6 +91,17 @@ impl Connect {
 /// A pooled connection that was idle for less is used unasked.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 
+/// Waits for an answer no longer than this: a connection that fell silent is only told by its silence.
+///
+/// # Errors
+/// [`StoreError::NoAnswer`], and those of what is asked. The connection that was asked is not to be used again.
+pub async fn answer_within<T>(
+    time: Duration,
+    asked: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(time, asked).await.unwrap_or(Err(StoreError::NoAnswer(time)))
+}
+
 /// Pauses before a crowded server is asked once more grow up to this.
 const CROWDED: Duration = Duration::from_secs(2);
 

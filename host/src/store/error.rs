@@ -54,6 +54,10 @@ pub enum StoreError {
         /// The id.
         id: crate::task::TaskId,
     },
+    /// No answer, for longer than anything takes: the connection may be dead without anybody having said so. What
+    /// was asked may have been done.
+    #[error("the database did not answer within {0:?}")]
+    NoAnswer(std::time::Duration),
     /// A blocking call on a thread of an async runtime.
     #[error("a blocking call on a thread of an async runtime; use the async call")]
     AsyncContext,
@@ -67,7 +71,7 @@ impl StoreError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::NoAnswer(_) => true,
             Self::Database(error) => match error.as_database_error().and_then(|e| e.code()) {
                 // Connection, resources, operator intervention, deadlock and serialisation, lock timeout,
                 // a read-only standby in the middle of a failover.

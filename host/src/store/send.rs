@@ -1,11 +1,16 @@
 //! Sending: rows in, in our own transaction or in the caller's.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 
 use crate::task::TaskId;
 
-use super::{Lane, Store, error::StoreError, sql};
+use super::{Lane, Store, answer_within, error::StoreError, sql};
+
+/// The database has so long to answer a send.
+pub const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// One task to send.
 #[derive(Debug, Clone)]
@@ -44,7 +49,12 @@ impl Store {
     /// [`StoreError::Database`]; then none, or all, were inserted: the same call may be repeated.
     pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<Vec<TaskId>, StoreError> {
         let mut conn = self.hot.acquire().await?;
-        insert(&mut conn, options, tasks, true).await
+        let sent = answer_within(ANSWER_MAX, insert(&mut conn, options, tasks, true)).await;
+        if matches!(sent, Err(StoreError::NoAnswer(_))) {
+            // Given back, it would keep its place in the pool for as long as it says nothing.
+            drop(conn.detach());
+        }
+        sent
     }
 }
 
