@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::{Event, Log, now_us};
@@ -39,6 +40,8 @@ pub(crate) const COMPANIONS: usize = 200;
 const UNFINISHED_MAX: i64 = 400;
 /// A call that takes longer than this hangs.
 const HANGS: Duration = Duration::from_secs(60);
+/// How long a sender waits on a connection of its own, which may be silent: that is its business, not hostler's.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A failed send is repeated for so long.
 const REPEATS: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -106,7 +109,7 @@ impl Crew {
         call: &str,
         sent: impl Future<Output = T>,
     ) -> Option<T> {
-        let answer = tokio::time::timeout(HANGS, sent).await.ok();
+        let answer = timeout(HANGS, sent).await.ok();
         if answer.is_none() {
             self.log.write(Event::Hung { id: order.id, call: call.to_owned() });
         }
@@ -128,15 +131,11 @@ impl Crew {
                 let conn = open(conn, &self.url).await?;
                 sql_send(conn, &order).await
             };
-            match self.unless_it_hangs(&order, "hostler.send", sent).await {
-                Some(Ok(_)) => return self.acknowledged(order.clone(), self.client.handle(order.id)),
-                Some(Err(_)) => {
+            match timeout(PATIENCE, sent).await {
+                Ok(Ok(_)) => return self.acknowledged(order.clone(), self.client.handle(order.id)),
+                Ok(Err(_)) | Err(_) => {
                     *conn = None;
                     tokio::time::sleep(PAUSE).await;
-                }
-                None => {
-                    *conn = None;
-                    return;
                 }
             }
         }
@@ -168,12 +167,12 @@ impl Crew {
             }
             anyhow::Ok(())
         };
-        let sent = self.unless_it_hangs(&orders[0], "a transaction", sent).await;
-        if !matches!(sent, Some(Ok(()))) {
+        let sent = timeout(PATIENCE, sent).await;
+        if !matches!(sent, Ok(Ok(()))) {
             *conn = None;
         }
         match sent {
-            Some(Ok(())) if commit => {
+            Ok(Ok(())) if commit => {
                 self.log.write(Event::Committed { tx: number });
                 for order in orders {
                     let handle = self.client.handle(order.id);
