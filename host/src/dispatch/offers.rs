@@ -71,9 +71,13 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                     retry: task.policy.retry(),
                     limits: plugin.limits(&task.name),
                     calls_host: plugin.imports().iter().any(|import| {
-                        ["hostler:plugin/progress@", "hostler:plugin/checkpoint@", "wasi:http/outgoing-handler@"]
-                            .iter()
-                            .any(|i| import.starts_with(i))
+                        [
+                            "hostler:plugin/progress@",
+                            "hostler:plugin/checkpoint@",
+                            "wasi:http/outgoing-handler@",
+                        ]
+                        .iter()
+                        .any(|i| import.starts_with(i))
                     }),
                     name,
                 }),

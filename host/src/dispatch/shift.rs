@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::Sandbox;
-use crate::store::{HostRow, Role, Settle, StoreError};
+use crate::store::{HostRow, PgPool, Role, Settle, StoreError};
 use crate::task::{Session, TaskId};
 
 use super::attempt::{ProgressRow, Running};

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wasmtime::component::types::{self, ComponentItem};
-use wasmtime::component::{Linker, ResourceType};
+use wasmtime::component::{Component, Linker, ResourceType};
 use wasmtime::{Engine, Precompiled};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
 

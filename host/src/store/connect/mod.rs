@@ -20,8 +20,8 @@ use sqlx::postgres::PgConnectOptions;
 use super::error::StoreError;
 
 pub use open::conn;
-pub use pool::{aim, idle_pool, pool};
 pub(super) use pool::{Trust, follow, pool_of};
+pub use pool::{aim, idle_pool, pool};
 pub use pooler::{Between, between};
 
 /// How to reach the database. Clones share what they learn on the way.

@@ -1,0 +1,110 @@
+//! Carries out the schedule.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::Database;
+use crate::host::{Order, Place};
+use crate::log::{Event, Log};
+use crate::schedule::{Fault, Step, Wires};
+use crate::wire::Wire;
+
+/// Everything that can be broken.
+#[derive(Debug)]
+pub(crate) struct Adversary {
+    pub(crate) log: Log,
+    pub(crate) database: Database,
+    pub(crate) places: Vec<Place>,
+    pub(crate) host_wires: Vec<Wire>,
+    pub(crate) sender_wire: Wire,
+    /// Set when nothing is to be broken any more.
+    pub(crate) calm: CancellationToken,
+    /// How many faults came too early after the last one to the same host.
+    pub(crate) missed: Arc<AtomicU32>,
+}
+
+impl Adversary {
+    /// Goes through the steps and returns when the last one is over.
+    ///
+    /// # Errors
+    /// The database does not come up again.
+    pub(crate) async fn go(&self, steps: Vec<Step>) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let mut under_way: JoinSet<()> = JoinSet::new();
+        for Step { at, fault } in steps {
+            tokio::time::sleep_until(began + at).await;
+            while let Some(done) = under_way.try_join_next() {
+                done?;
+            }
+            let word = fault.word();
+            match fault {
+                Fault::Kill(host) => self.order(word, host, Order::Kill, Duration::ZERO),
+                Fault::Stop(host, time) => self.order(word, host, Order::Stop(time), time),
+                Fault::Drain(host) => self.order(word, host, Order::Drain, Duration::ZERO),
+                Fault::Swap(host) => self.order(word, host, Order::Swap, Duration::ZERO),
+                Fault::Terminate(connections) => {
+                    // Away already, or it goes down right now: no more connections to end either way.
+                    let ended = self.database.terminate(connections).await.unwrap_or(0);
+                    for _ in 0..ended {
+                        self.log(word, None, Duration::ZERO);
+                    }
+                }
+                Fault::Restart => {
+                    self.log(word, None, Duration::ZERO);
+                    self.database.restart().await?;
+                    self.log.write(Event::Serving);
+                }
+                Fault::Crash => {
+                    self.log(word, None, Duration::ZERO);
+                    self.database.crash().await?;
+                    self.log.write(Event::Serving);
+                }
+                Fault::Cut(wires, time) => {
+                    let wire = self.wire(word, wires, time);
+                    under_way.spawn(async move { wire.cut(time).await });
+                }
+                Fault::Delay(wires, by, time) => {
+                    let wire = self.wire(word, wires, time);
+                    under_way.spawn(async move { wire.slow(by, time).await });
+                }
+                Fault::Silence(wires) => {
+                    let wire = self.wire(word, wires, Duration::ZERO);
+                    let calm = self.calm.clone();
+                    tokio::spawn(async move { wire.silence(calm).await });
+                }
+            }
+        }
+        while let Some(done) = under_way.join_next().await {
+            done?;
+        }
+        Ok(())
+    }
+
+    fn order(&self, fault: &str, host: usize, order: Order, time: Duration) {
+        match self.places[host].order(order) {
+            true => self.log(fault, Some(host), time),
+            false => {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn wire(&self, fault: &str, wires: Wires, time: Duration) -> Wire {
+        let (wire, host) = match wires {
+            Wires::Host(host) => (&self.host_wires[host], Some(host)),
+            Wires::Senders => (&self.sender_wire, None),
+        };
+        self.log(fault, host, time);
+        wire.clone()
+    }
+
+    fn log(&self, fault: &str, host: Option<usize>, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.log.write(Event::Fault { fault: fault.to_owned(), host, ms });
+    }
+}

@@ -1,0 +1,264 @@
+//! Each rule is shown a run in which nothing is wrong, and the same run with one thing wrong.
+
+use torture::{Start, Worked, mix};
+use uuid::Uuid;
+
+use super::rows::{Closed, Final, Live, Rows, Session};
+use super::{Facts, check};
+use crate::log::{End, Entry, Event};
+use crate::order::{Body, Order, Way};
+
+/// A run: host `0-1` was killed with attempt 1 of a task, host `1-1` completed attempt 2.
+#[derive(Clone)]
+struct Run {
+    entries: Vec<Entry>,
+    starts: Vec<Start>,
+    rows: Rows,
+}
+
+const TASK: Uuid = Uuid::from_u128(1);
+
+fn order(id: Uuid) -> Order {
+    Order {
+        id,
+        body: Body::Work,
+        n: 7,
+        ms: 5,
+        failures: 0,
+        ballast: 0,
+        way: Way::Client,
+        key: None,
+        delay_ms: None,
+        good_until_us: None,
+        redeliveries: None,
+        cancel_after_ms: None,
+        wait: true,
+    }
+}
+
+fn start(attempt: u32, at_us: u64, host: &str) -> Start {
+    Start { task: TASK.to_string(), attempt, at_us, host: host.to_owned() }
+}
+
+fn result(attempt: u32, host: &str) -> String {
+    let worked = Worked { mixed: mix(7), attempt, host: host.to_owned(), build: "a".to_owned() };
+    serde_json::to_string(&worked).expect("JSON")
+}
+
+impl Run {
+    fn good() -> Self {
+        let at = |at_us, event| Entry { at_us, event };
+        let started = |host: &str, pid| Event::HostStarted { host: host.to_owned(), pid };
+        let entries = vec![
+            at(1, started("0-1", 10)),
+            at(2, started("1-1", 11)),
+            at(100, Event::Intent { order: order(TASK) }),
+            at(200, Event::Ack { id: TASK, task: TASK }),
+            at(400, Event::HostEnded { host: "0-1".to_owned(), pid: 10, how: End::Killed }),
+            at(5_000, Event::Got { id: TASK, result: result(2, "1-1") }),
+        ];
+        let finished = Final {
+            id: TASK,
+            task: "torture.work".to_owned(),
+            status: 3,
+            outcome: Some(1),
+            session: Some(21),
+            attempt: 2,
+            plugin: Some(1),
+            retries: 0,
+            redeliveries: 1,
+            releases: 0,
+            redeliveries_max: 3,
+            claimed_us: Some(1_100),
+            finished_us: 1_300,
+            error_code: None,
+            result: Some(result(2, "1-1")),
+        };
+        let lost =
+            Closed { task: TASK, number: 1, session: 20, claimed_us: 300, finished_us: 1_000, outcome: 5 };
+        let session = |session, pid, alive| Session { session, pid, running: 0, alive };
+        let rows = Rows {
+            finals: vec![finished],
+            closed: vec![lost],
+            sessions: vec![session(20, 10, false), session(21, 11, true)],
+            ..Rows::default()
+        };
+        Self { entries, starts: vec![start(1, 320, "0-1"), start(2, 1_120, "1-1")], rows }
+    }
+
+    /// Changes the order, as it was written down.
+    fn order(&mut self, change: impl Fn(&mut Order)) {
+        for entry in &mut self.entries {
+            if let Event::Intent { order } = &mut entry.event {
+                change(order);
+            }
+        }
+    }
+
+    fn event(&mut self, at_us: i64, event: Event) {
+        self.entries.push(Entry { at_us, event });
+    }
+
+    fn task(&mut self) -> &mut Final {
+        &mut self.rows.finals[0]
+    }
+
+    fn rules_broken(self) -> Vec<&'static str> {
+        let facts = Facts::of(self.entries, self.starts, self.rows).expect("readable");
+        let mut rules: Vec<&str> = check(&facts).into_iter().map(|violation| violation.rule).collect();
+        rules.dedup();
+        rules
+    }
+}
+
+/// The rules that the good run breaks once this is changed.
+fn after(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
+    let mut run = Run::good();
+    change(&mut run);
+    run.rules_broken()
+}
+
+#[test]
+fn a_good_run_breaks_no_rule() {
+    assert_eq!(Run::good().rules_broken(), [""; 0]);
+}
+
+#[test]
+fn an_acknowledged_task_has_to_be_there_once_and_final() {
+    let rule = "an acknowledged send is there exactly once, and final";
+    assert!(after(|run| run.rows.finals.clear()).contains(&rule));
+    let live = Live { id: TASK, session: None, attempt: 2 };
+    assert!(after(|run| run.rows.lives.push(live.clone())).contains(&rule));
+    let unfinished = after(|run| {
+        run.rows.finals.clear();
+        run.rows.lives.push(live.clone());
+    });
+    assert!(unfinished.contains(&rule));
+    assert!(unfinished.contains(&"at rest nothing runs, in the tables or in the hosts"));
+}
+
+#[test]
+fn what_was_rolled_back_or_never_sent_must_not_be_there() {
+    let rolled_back = after(|run| {
+        run.order(|order| order.way = Way::In(1));
+        run.event(150, Event::RolledBack { tx: 1 });
+    });
+    assert_eq!(rolled_back, ["a transaction sends all or nothing"]);
+    let half = after(|run| {
+        run.order(|order| order.way = Way::In(1));
+        let other = Order { way: Way::In(1), ..order(Uuid::from_u128(2)) };
+        run.event(101, Event::Intent { order: other });
+    });
+    assert_eq!(half, ["a transaction sends all or nothing"]);
+    let unknown = after(|run| {
+        let stranger = Final { id: Uuid::from_u128(3), ..run.task().clone() };
+        run.rows.closed.push(Closed { task: stranger.id, ..run.rows.closed[0].clone() });
+        run.rows.finals.push(stranger);
+    });
+    assert_eq!(unknown, ["nothing is there that nobody sent"]);
+}
+
+#[test]
+fn a_key_has_one_task() {
+    let two = after(|run| {
+        run.order(|order| order.key = Some("k".to_owned()));
+        let (id, key) = (Uuid::from_u128(2), Some("k".to_owned()));
+        run.event(110, Event::Intent { order: Order { key, ..order(id) } });
+        run.event(210, Event::Ack { id, task: id });
+    });
+    assert!(two.contains(&"a key is one task"));
+}
+
+#[test]
+fn every_attempt_is_settled_once() {
+    let rule = "attempts are numbered from 1 without a gap, and each is settled once";
+    let twice = after(|run| {
+        let again = Closed { number: 2, outcome: 1, claimed_us: 1_100, ..run.rows.closed[0].clone() };
+        run.rows.closed.push(again);
+    });
+    assert!(twice.contains(&rule));
+    assert!(after(|run| run.rows.closed.clear()).contains(&rule));
+    let count = "retries, redeliveries and releases are what the record says";
+    assert_eq!(after(|run| run.task().redeliveries = 0), [count]);
+    let overlap = "an attempt begins after the one before has ended";
+    assert_eq!(after(|run| run.task().claimed_us = Some(900)), [overlap]);
+    assert!(
+        after(|run| run.rows.sessions[1].running = 1)
+            .contains(&"at rest nothing runs, in the tables or in the hosts")
+    );
+}
+
+#[test]
+fn guests_start_as_the_record_says() {
+    assert_eq!(after(|run| run.starts.push(start(3, 1_200, "1-1"))), ["every start is an attempt on record"]);
+    let once = "a number starts once, unless the database crashed in between";
+    assert_eq!(after(|run| run.starts.push(start(2, 1_200, "0-1"))), [once]);
+    let crashed = after(|run| {
+        run.event(1_150, Event::Fault { fault: "crash".to_owned(), host: None, ms: 0 });
+        run.event(1_160, Event::Serving);
+        run.starts.push(start(2, 1_200, "0-1"));
+    });
+    assert_eq!(crashed, [""; 0]);
+    let never_twice = after(|run| run.order(|order| order.redeliveries = Some(0)));
+    assert_eq!(never_twice, ["with redeliveries = 0 there is one start at most"]);
+}
+
+#[test]
+fn nothing_starts_too_late_too_early_or_after_a_cancel() {
+    let late = |run: &mut Run| {
+        run.order(|order| order.good_until_us = Some(100_000));
+        run.starts[1].at_us = 200_000;
+    };
+    assert_eq!(after(late), ["nothing starts at or after its good_until"]);
+    let stopped = after(|run| {
+        late(run);
+        run.event(90_000, Event::Fault { fault: "stop".to_owned(), host: Some(1), ms: 200 });
+    });
+    assert_eq!(stopped, [""; 0]);
+    let early = after(|run| run.order(|order| order.delay_ms = Some(1)));
+    assert_eq!(early, ["a delayed task waits for its time"]);
+    let cancelled = after(|run| {
+        run.order(|order| order.cancel_after_ms = Some(0));
+        run.event(500, Event::Cancelled { id: TASK, answer: "RUNNING".to_owned() });
+    });
+    assert_eq!(cancelled, ["a cancelled task begins no further attempt"]);
+}
+
+#[test]
+fn results_are_the_bodys_and_the_claims() {
+    let told_otherwise = "an answer stays true";
+    let wrong = after(|run| run.order(|order| order.n = 8));
+    assert_eq!(wrong, ["a result is what the body returned"]);
+    let fenced = "no attempt is settled by a claim that was fenced";
+    assert_eq!(after(|run| run.task().result = Some(result(1, "0-1"))), [fenced, told_otherwise]);
+    assert_eq!(after(|run| run.task().result = Some(result(2, "0-1"))), [fenced, told_otherwise]);
+}
+
+#[test]
+fn tasks_end_as_they_can_and_answers_stay_true() {
+    let rule = "a task ends as it can";
+    assert_eq!(after(|run| run.order(|order| order.body = Body::Spin)), [rule]);
+    let cancelled = after(|run| {
+        run.task().status = 5;
+        run.task().result = None;
+    });
+    assert_eq!(cancelled, [rule, "an answer stays true"]);
+    let crashed = after(|run| {
+        run.entries.pop();
+        let task = run.task();
+        (task.status, task.outcome, task.result) = (4, Some(5), None);
+        task.error_code = Some("WORKER_CRASHED".to_owned());
+    });
+    assert_eq!(crashed, [rule], "it had two lives left");
+}
+
+#[test]
+fn hosts_and_calls_end() {
+    let how = End::GaveUp;
+    let gave_up = after(|run| run.event(900, Event::HostEnded { host: "1-1".to_owned(), pid: 11, how }));
+    assert_eq!(gave_up, ["a host lives until it is ended"]);
+    let hung = after(|run| run.event(900, Event::Hung { id: TASK, call: "send".to_owned() }));
+    assert_eq!(hung, ["every call ends"]);
+    let refused = Event::Refused { id: TASK, code: "UNKNOWN_TASK".to_owned(), message: String::new() };
+    assert_eq!(after(|run| run.event(900, refused)), ["a send that is right is not refused"]);
+}
