@@ -48,7 +48,11 @@ pub(super) fn of_each_server(url: &str) -> Result<Vec<PgConnectOptions>, String>
             pairs.extend(of(&named, at).map(|host| format!("host={host}")));
             pairs.extend(of(&ports, at).map(|port| format!("port={port}")));
             let query = if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) };
-            let host = of(&hosts, at).unwrap_or_default();
+            let mut host = of(&hosts, at).unwrap_or_default();
+            if host.is_empty() && !named.is_empty() {
+                // A user without a host is no URL, and the host that is named afterwards counts.
+                "localhost".clone_into(&mut host);
+            }
             let url = format!("{scheme}://{user}{host}{path}{query}");
             PgConnectOptions::from_str(&url).map_err(|error| error.to_string())
         })

@@ -42,7 +42,8 @@ async fn a_host_that_was_stopped_past_its_lease_does_nothing_more_under_its_old_
 async fn a_claim_that_arrives_after_the_lease_starts_nothing() {
     let database = database();
     let client = database.client().await;
-    let host = serve(&database, plugins_dir(), &["--lease", "2s"]);
+    // Its claims wait for locks for a quarter of that, and within it this one is held up and let go.
+    let host = serve(&database, plugins_dir(), &["--lease", "12s"]);
     let mut conn = database.conn().await;
     let mut locked = conn.begin().await.expect("a transaction");
     sqlx::query("select from hostler.host for update").execute(&mut *locked).await.expect("locked");
@@ -53,7 +54,7 @@ async fn a_claim_that_arrives_after_the_lease_starts_nothing() {
     host.signal(libc::SIGSTOP);
     locked.rollback().await.expect("the claim goes on");
     until_status(&task, Status::Running).await;
-    let silent = "clock_timestamp() - max(beat_at) > interval '2 seconds' from hostler.host";
+    let silent = "clock_timestamp() - max(beat_at) > interval '12 seconds' from hostler.host";
     until("the lease is over", async || holds(&database, silent).await).await;
     host.signal(libc::SIGCONT);
 
@@ -74,7 +75,7 @@ async fn a_claim_that_arrives_after_good_until_starts_nothing() {
     let mut conn = database.conn().await;
     let mut locked = conn.begin().await.expect("a transaction");
     sqlx::query("select from hostler.host for update").execute(&mut *locked).await.expect("locked");
-    let soon = chrono::Utc::now() + chrono::Duration::seconds(3);
+    let soon = chrono::Utc::now() + chrono::Duration::seconds(10);
     let args = serde_json::json!({"url": format!("{}/late", effects.origin())});
     let task = client.task("misbehave.fetch").good_until(soon).send(args).await.expect("sent");
     until("its claim waits", async || holds(&database, A_CLAIM_WAITS).await).await;
