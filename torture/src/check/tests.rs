@@ -207,7 +207,7 @@ fn guests_start_as_the_record_says() {
 fn nothing_starts_too_late_too_early_or_after_a_cancel() {
     let late = |run: &mut Run| {
         run.order(|order| order.good_until_us = Some(100_000));
-        run.starts[1].at_us = 200_000;
+        run.starts[1].at_us = 500_000;
     };
     assert_eq!(after(late), ["nothing starts at or after its good_until"]);
     let stopped = after(|run| {
