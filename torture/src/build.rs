@@ -56,9 +56,10 @@ impl Hostler {
         Self(std::env::var_os("HOSTLER_BIN").map(PathBuf::from))
     }
 
-    /// Whether this process was started to be hostler.
+    /// Whether this process was started to be hostler: by the bench, or by a host of its own that has something to
+    /// compile, and leaves its compiler no variables.
     pub(crate) fn is_this() -> bool {
-        std::env::var_os(AS_HOSTLER).is_some()
+        std::env::var_os(AS_HOSTLER).is_some() || std::env::args().nth(1).is_some_and(|arg| arg == "compile")
     }
 
     /// A command line of it, to be completed.

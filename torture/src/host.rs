@@ -159,6 +159,8 @@ impl Keeper {
         let mut command = self.launch.hostler.command()?;
         command.args(["serve", "--leash", "--slots", &slots.to_string(), "--grace", GRACE]);
         command.args(["--lease", &format!("{}ms", lease.as_millis())]);
+        // Its hosts are killed again and again, and no plugin is to blame.
+        command.arg("--no-quarantine");
         command.arg("--plugins").arg(&self.plugins);
         // Of its own: a host that is killed while it writes one must find its way by itself.
         command.arg("--cache-dir").arg(dir.join(format!("cache-{}", self.number)));

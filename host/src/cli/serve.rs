@@ -42,6 +42,10 @@ pub(super) struct Serve {
     /// Polls instead of listening for wakes: for databases behind a pooler in transaction mode.
     #[arg(long)]
     no_listen: bool,
+    /// Does not judge code by the hosts that died while they ran it: for machines whose hosts die of other causes,
+    /// again and again.
+    #[arg(long)]
+    no_quarantine: bool,
     /// Where compiled code is kept, for this user alone; without, in the data directory.
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -87,6 +91,7 @@ impl Serve {
         config.queues.clone_from(&self.queues);
         config.lease = self.lease;
         config.listen = !self.no_listen;
+        config.quarantine = !self.no_quarantine;
         config.retention_days = self.retention_days;
         config.cache_dir = Some(self.cache_dir.clone().unwrap_or_else(|| context.cache_dir()));
         if self.without_sandbox && !database.url().contains(DATABASE) {

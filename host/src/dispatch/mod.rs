@@ -61,6 +61,9 @@ pub struct HostConfig {
     pub retention_days: u32,
     /// Whether it listens for wakes; without, it polls.
     pub listen: bool,
+    /// Whether it judges code by the hosts that died while they ran it. What other hosts quarantine is not run
+    /// either way.
+    pub quarantine: bool,
     /// Threads that run wasm; `None` is one for each core.
     pub wasm_threads: Option<usize>,
     /// What its guests may use and touch.
@@ -91,6 +94,7 @@ impl HostConfig {
             cancel_grace: Duration::from_secs(2),
             retention_days: 30,
             listen: true,
+            quarantine: true,
             wasm_threads: None,
             bounds: Bounds::default(),
             cache_dir: None,

@@ -329,8 +329,9 @@ impl Keeper {
             if !done.is_empty() {
                 doorbell.done(done.iter().map(|r| r.id).collect());
             }
-            let lease = self.shift.shared().config.lease;
-            if !recovered.is_empty() && quarantine::rejudge(conn, lease).await? {
+            let config = &self.shift.shared().config;
+            let (judges, lease) = (config.quarantine, config.lease);
+            if judges && !recovered.is_empty() && quarantine::rejudge(conn, lease).await? {
                 // Whoever was woken now would take the very tasks up again: every host's next poll says first
                 // what it is not to serve.
                 self.shift.look_around();
