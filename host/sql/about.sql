@@ -1,5 +1,6 @@
 -- What a check-up wants to know of the server, and who holds vacuum back the longest; read only. A transaction
--- without a snapshot and without a number of its own holds nothing back, however long it is open.
+-- without a snapshot and without a number of its own holds nothing back, however long it is open, and neither does
+-- a vacuum.
 -- $1 seconds after which it is worth telling
 select
     current_setting('server_version') as server_version,
@@ -16,6 +17,7 @@ select
             where xact_start <= clock_timestamp() - $1::int * interval '1 second'
                 and (backend_xmin is not null or backend_xid is not null)
                 and datname = current_database()
+                and backend_type <> 'autovacuum worker'
                 and pid <> pg_backend_pid()
             order by xact_start
             limit 3
