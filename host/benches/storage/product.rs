@@ -53,8 +53,7 @@ impl Product {
     pub(crate) async fn send(&mut self, sender: &mut Watched, ids: &[TaskId], args: &[u8]) {
         let new = |id: &TaskId| NewTask { id: *id, args: args.to_vec(), fingerprint: 0x5eed };
         let tasks: Vec<NewTask> = ids.iter().map(new).collect();
-        let sent = insert(&mut sender.conn, &self.options, &tasks, true).await.expect("sent");
-        assert_eq!(sent.len(), ids.len());
+        insert(&mut sender.conn, &self.options, &tasks, true).await.expect("sent");
     }
 
     pub(crate) async fn claim(&mut self, host: &mut Watched, batch: usize) -> usize {

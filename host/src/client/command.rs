@@ -86,11 +86,8 @@ async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result
     };
     if command.key.is_none() && !again {
         // Nobody has this id yet: one statement is enough.
-        let new =
-            store.insert(&command.options, std::slice::from_ref(&command.task)).await.map_err(failed)?;
-        if !new.is_empty() {
-            return Ok(command.task.id);
-        }
+        store.insert(&command.options, std::slice::from_ref(&command.task)).await.map_err(failed)?;
+        return Ok(command.task.id);
     }
     let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
     let written = write(&mut tx, command, window_seconds(client), true).await;

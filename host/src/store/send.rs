@@ -1,7 +1,9 @@
 //! Sending: rows in, in our own transaction or in the caller's.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row};
 
 use crate::task::TaskId;
 
@@ -38,11 +40,12 @@ pub struct SendOptions {
 }
 
 impl Store {
-    /// Inserts tasks in one durable transaction. Returns the ids that were new, in the order given.
+    /// Inserts tasks that were never sent before, in one durable transaction.
     ///
     /// # Errors
-    /// [`StoreError::Database`]; then none, or all, were inserted: the same call may be repeated.
-    pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<Vec<TaskId>, StoreError> {
+    /// As [`insert`]; then none were inserted, or, without an answer, none or all: repeat it with
+    /// [`insert_again`].
+    pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<(), StoreError> {
         let mut conn = self.send_conn().await?;
         let answer = within(ANSWER_MAX, insert(&mut conn, options, tasks, true)).await;
         if let Err(StoreError::NoAnswer { .. }) = answer {
@@ -53,17 +56,27 @@ impl Store {
 }
 
 /// Inserts tasks that may have been inserted before, in the caller's transaction: a task that is final
-/// already stays as it is. Returns the ids that are new.
+/// already stays as it is. Returns the ids that are new. With `durable`, the commit waits for the disk even
+/// where the role's default is not to; without, that is the caller's own setting.
 ///
 /// # Errors
-/// As [`insert`].
+/// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::NoSchema`],
+/// [`StoreError::Database`].
 pub async fn insert_again(
     conn: &mut PgConnection,
     options: &SendOptions,
     tasks: &[NewTask],
     durable: bool,
 ) -> Result<Vec<TaskId>, StoreError> {
-    let mut new = insert(&mut *conn, options, tasks, durable).await?;
+    let rows = bind(sql!("insert_again"), options, tasks, durable).fetch_all(&mut *conn).await;
+    let mut new = Vec::with_capacity(tasks.len());
+    for row in rows.map_err(StoreError::from_query)? {
+        let id: TaskId = row.try_get(0)?;
+        if row.try_get(1)? {
+            return Err(StoreError::FarId { id });
+        }
+        new.push(id);
+    }
     // With a fresh snapshot, after our row holds the id: a settle that moved the first one to history
     // before that is seen here, and none can move it there later.
     let ended = sql!("undo_insert").bind(&new).fetch_all(conn).await?;
@@ -83,22 +96,34 @@ pub async fn fingerprint(conn: &mut PgConnection, id: TaskId) -> Result<Option<i
     row.map(|row| Ok(row.try_get("fingerprint")?)).transpose()
 }
 
-/// Inserts tasks through this connection. With `durable`, the commit waits for the disk even where the
-/// role's default is not to; without, that is the caller's own setting.
+/// Inserts tasks that were never sent before through this connection, `durable` as in [`insert_again`].
 ///
 /// # Errors
-/// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::NoSchema`],
-/// [`StoreError::Database`].
+/// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::NoSchema`];
+/// [`StoreError::Database`], also for an id that is there.
 pub async fn insert(
     conn: &mut PgConnection,
     options: &SendOptions,
     tasks: &[NewTask],
     durable: bool,
-) -> Result<Vec<TaskId>, StoreError> {
+) -> Result<(), StoreError> {
+    let done = bind(sql!("insert"), options, tasks, durable).execute(&mut *conn).await;
+    if done.map_err(StoreError::from_query)?.rows_affected() == 0 && !tasks.is_empty() {
+        insert_again(conn, options, tasks, durable).await?;
+    }
+    Ok(())
+}
+
+fn bind<'a>(
+    statement: Query<'a, Postgres, PgArguments>,
+    options: &SendOptions,
+    tasks: &'a [NewTask],
+    durable: bool,
+) -> Query<'a, Postgres, PgArguments> {
     let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
     let args: Vec<&[u8]> = tasks.iter().map(|t| t.args.as_slice()).collect();
     let fingerprints: Vec<i64> = tasks.iter().map(|t| t.fingerprint).collect();
-    let rows = sql!("insert")
+    statement
         .bind(ids)
         .bind(args)
         .bind(fingerprints)
@@ -110,16 +135,4 @@ pub async fn insert(
         .bind(options.keep_input)
         .bind(options.parent)
         .bind(durable)
-        .fetch_all(conn)
-        .await
-        .map_err(StoreError::from_query)?;
-    let mut new = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id: TaskId = row.try_get(0)?;
-        if row.try_get(1)? {
-            return Err(StoreError::FarId { id });
-        }
-        new.push(id);
-    }
-    Ok(new)
 }

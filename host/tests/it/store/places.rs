@@ -38,6 +38,18 @@ async fn a_resend_of_a_live_task_leaves_it_as_it_is() {
     assert_eq!(written(stage.settle(claim, complete()).await), Some(Status::Completed));
 }
 
+#[tokio::test]
+async fn what_is_sent_as_new_and_is_not_is_refused_as_a_whole() {
+    let stage = Stage::new().await;
+    let id = stage.send().await;
+    let other = TaskId::now_v7();
+    let both = [new_task(other), new_task(id)];
+    let refused = stage.store.insert(&stage.options(), &both).await.expect_err("one of them lives");
+    assert!(refused.is_data_error() && !refused.is_transient(), "{refused}");
+    assert_eq!(stage.places(other).await, (0, 0));
+    assert_eq!(stage.places(id).await, (1, 0));
+}
+
 /// Sends an id that may have been sent before; the ids that were new.
 async fn again(store: &Store, options: &SendOptions, id: TaskId) -> Result<Vec<TaskId>, StoreError> {
     let mut tx = store.pool().begin().await?;
