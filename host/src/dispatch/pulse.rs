@@ -38,12 +38,27 @@ const LATE_POSITIONS: i64 = 20_000;
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
 
-/// Beats three times a lease. If the lease runs out unconfirmed, everything that runs is interrupted: it
-/// must be over before another host may start it.
+/// Interrupts everything that runs when the lease runs out unconfirmed: it must be over before another host may start
+/// it. Beats cannot see to that: when the lease ends, one may just be waiting for its answer.
+pub(super) async fn fence_until_over(shift: Arc<Shift>) {
+    let fencing = async {
+        loop {
+            shift.lease().over().await;
+            let interrupted = shift.interrupt_all("the host could not confirm its lease in time");
+            tracing::error!(interrupted, "the lease ran out; nothing is started until the database answers");
+            shift.lease().renewed().await;
+        }
+    };
+    tokio::select! {
+        () = fencing => {}
+        () = shift.over.cancelled() => {}
+    }
+}
+
+/// Beats three times a lease.
 pub(super) async fn beat_until_over(shift: Arc<Shift>) {
     let every = shift.shared().config.lease / 3;
     let mut conn: Option<PgConnection> = None;
-    let mut fenced = false;
     loop {
         let sent_us = since_boot_us();
         // An answer that takes longer than this is as good as none, and the next beat must not wait for it.
@@ -52,7 +67,6 @@ pub(super) async fn beat_until_over(shift: Arc<Shift>) {
             Ok(Ok(Some(now_us))) => {
                 shift.lease().confirm(sent_us);
                 shift.clock().set(now_us, sent_us);
-                fenced = false;
                 every
             }
             Ok(Ok(None)) => {
@@ -70,11 +84,6 @@ pub(super) async fn beat_until_over(shift: Arc<Shift>) {
                 Duration::ZERO
             }
         };
-        if !shift.lease().holds() && !fenced {
-            fenced = true;
-            let interrupted = shift.interrupt_all("the host could not confirm its lease in time");
-            tracing::error!(interrupted, "the lease ran out; nothing is started until the database answers");
-        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shift.over.cancelled() => return,

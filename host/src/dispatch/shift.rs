@@ -118,6 +118,7 @@ impl Shift {
         let claiming = tokio::spawn(claims::claim_until_drained(self.clone())).map(drop).shared();
         let settling = tokio::spawn(settles::settle_until_over(self.clone(), to_settle));
         let pulse = tokio::spawn(pulse::beat_until_over(self.clone()));
+        let fence = tokio::spawn(pulse::fence_until_over(self.clone()));
         let polls = tokio::spawn(pulse::poll_until_over(self.clone()));
         let wakes = tokio::spawn(pulse::listen_until_over(self.clone()));
 
@@ -156,7 +157,7 @@ impl Shift {
         {
             tracing::warn!(%error, "could not sign off; other hosts will notice");
         }
-        for task in [settling, polls, wakes] {
+        for task in [settling, fence, polls, wakes] {
             let _ended = task.await;
         }
         self.guests_pool.close().await;
