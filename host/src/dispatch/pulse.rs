@@ -8,12 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::store::{
-    Listener, Observation, PgConnection, Poll, Recovered, Role, Settle, StoreError, Wake, channel, within,
+    Listener, Observation, PgConnection, Poll, Recovered, Role, StoreError, Wake, channel, within,
 };
 use crate::task::Session;
-use crate::task::verdict::release;
 
-use super::attempt::CLAIM_LOST;
 use super::clock::since_boot_us;
 use super::shift::Shift;
 use super::{offers, quarantine};
@@ -75,11 +73,13 @@ pub(super) async fn beat_until_over(shift: Arc<Shift>) {
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a heartbeat failed");
+                shift.reach.doubt();
                 conn = None;
                 every / 10
             }
             Err(_) => {
                 tracing::warn!("a heartbeat got no answer");
+                shift.reach.doubt();
                 conn = None;
                 Duration::ZERO
             }
@@ -151,6 +151,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(%error, "a poll failed; the next one tries again");
+                shift.reach.doubt();
                 keeper.conn = None;
                 changes.mark_changed();
                 POLL
@@ -184,37 +185,11 @@ impl Keeper {
     async fn round(&mut self, offers_changed: bool) -> Result<Duration, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => {
-                let mut conn = crate::store::conn(&self.shift.shared().connect, Role::Hot).await?;
-                self.reconcile(&mut conn).await?;
-                conn
-            }
+            None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
         };
         let next = self.look(&mut conn, offers_changed).await?;
         self.conn = Some(conn);
         Ok(next)
-    }
-
-    /// A server that crashed may have lost claims, and one that took over from another may have lost more: ends
-    /// attempts that can no longer be settled, and gives back tasks that nobody here runs.
-    async fn reconcile(&self, conn: &mut PgConnection) -> Result<(), StoreError> {
-        let shift = &self.shift;
-        // In this order: whatever begins in between is not a stray.
-        let begun = shift.begun.load(Ordering::Acquire);
-        if begun == 0 {
-            return Ok(());
-        }
-        let held = shift.held();
-        for (id, claim) in crate::store::claims_lost(conn, shift.session(), &held).await? {
-            shift.interrupt(id, claim, CLAIM_LOST);
-        }
-        let held: Vec<_> = held.into_iter().map(|(id, _)| id).collect();
-        for claim in crate::store::strays(conn, shift.session(), begun, &held).await? {
-            tracing::warn!(task.id = %claim.id, "the database says this host runs it, which it does not");
-            let verdict = release(&claim, "the host that had claimed it knew nothing of it".to_owned());
-            shift.finish(Settle { claim, verdict, used: None, plugin: None, log_tail: String::new() });
-        }
-        Ok(())
     }
 
     async fn look(&mut self, conn: &mut PgConnection, offers_changed: bool) -> Result<Duration, StoreError> {

@@ -1,5 +1,7 @@
 //! What a server forgot in a crash, or a failover brought back.
 
+use std::time::Duration;
+
 use hostler::{AttemptOutcome, Status};
 
 use super::{LONG, host, info, nap, until};
@@ -37,9 +39,18 @@ async fn a_claim_that_a_crash_lost_is_run_again_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_its_host_knows_nothing_of_is_given_back() {
+    given_back(CRASH).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_its_host_knows_nothing_of_is_found_without_a_reason_to_look() {
+    given_back("select 'no connection is lost'").await;
+}
+
+async fn given_back(trouble: &str) {
     let database = database();
     let client = database.client().await;
-    let host = host(database.url(), |_| {}).await;
+    let host = host(database.url(), |config| config.lease = Duration::from_secs(2)).await;
     let first = nap(&client, 1).await;
     first.get(Some(LONG)).await.expect("a result");
     // It ended, and a failover lost the end: it runs, under a claim of a host that lives.
@@ -48,7 +59,7 @@ async fn a_task_that_its_host_knows_nothing_of_is_given_back() {
             redeliveries_max, keep_input, args) \
         select id, 1, session, 1, claimed_at, fingerprint, lane, lane, attempt, 3, true, args from lost";
     execute(&database, back).await;
-    execute(&database, CRASH).await;
+    execute(&database, trouble).await;
     let again = client.handle::<serde_json::Value>(first.id());
     until("it is done once more", async || again.get(Some(LONG)).await.is_ok()).await;
     let story = info(&again).await;
