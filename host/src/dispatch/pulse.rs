@@ -1,6 +1,6 @@
 //! What a host does beside its tasks: it beats, listens, polls, promotes, expires, and judges other hosts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -137,6 +137,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         judged: HashMap::new(),
         contact_at: None,
         recover_at: Instant::now(),
+        taken_back: HashSet::new(),
         history_at: Instant::now(),
         full_look_at: Instant::now(),
         floor: 0,
@@ -173,6 +174,8 @@ struct Keeper {
     judged: HashMap<Session, (i64, i64)>,
     contact_at: Option<i64>,
     recover_at: Instant,
+    /// Sessions that ended of late, and whose tasks were looked for since.
+    taken_back: HashSet<Session>,
     history_at: Instant,
     full_look_at: Instant,
     /// Where a look that is not at everything begins.
@@ -297,6 +300,14 @@ impl Keeper {
                 && crate::store::declare_lost(conn, host).await?
             {
                 tracing::warn!(%session, "a host was silent for its whole lease; its tasks are taken back");
+                self.recover_at = Instant::now();
+            }
+        }
+        // Whoever declares a host dead may die before it has taken the tasks back, and a host that left may have left
+        // some behind: every host looks once.
+        self.taken_back.retain(|session| poll.ended.contains(session));
+        for session in &poll.ended {
+            if self.taken_back.insert(*session) {
                 self.recover_at = Instant::now();
             }
         }

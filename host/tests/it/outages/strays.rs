@@ -1,6 +1,6 @@
 //! What a server forgot in a crash, or a failover brought back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hostler::{AttemptOutcome, Status};
 
@@ -64,5 +64,33 @@ async fn given_back(trouble: &str) {
     until("it is done once more", async || again.get(Some(LONG)).await.is_ok()).await;
     let story = info(&again).await;
     assert_eq!((story.attempt, story.releases, story.redeliveries), (2, 1, 0));
+    host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_of_a_host_whose_judge_died_are_taken_back_with_the_next_poll() {
+    let database = database();
+    let client = database.client().await;
+    let host = host(database.url(), |_| {}).await;
+    // A host has died, and so has the one that had just declared it dead. Left to the regular look, which comes every
+    // half a minute, five in a row would take longer than they are waited for together.
+    let bereft = "with dead as ( \
+            insert into hostler.host (session, pid, lease_ms, slots, hostname, version, ended_at, lost) \
+            select count(*) + 1, 1, 15000, 1, 'gone', '0', clock_timestamp(), true from hostler.host \
+            returning session \
+        ) \
+        update hostler.task set lane = home, pos = 1, session = dead.session, claim = 1, attempt = 1, \
+            claimed_at = clock_timestamp() \
+        from dead";
+    let began = Instant::now();
+    for _ in 0..5 {
+        let task = client.task("misbehave.sleep").delay(LONG * 10).unpublished();
+        let task = task.send(serde_json::json!({"ms": 1})).await.expect("sent");
+        execute(&database, bereft).await;
+        until("it is done", async || task.get(Some(LONG)).await.is_ok()).await;
+        let story = info(&task).await;
+        assert_eq!((story.attempt, story.redeliveries), (2, 1));
+        assert!(began.elapsed() < LONG, "they were left to the regular look");
+    }
     host.drain(LONG).await;
 }
