@@ -24,6 +24,8 @@ select
     array(select session from hostler.host where ended_at is null order by session) as hosts,
     array(select beat from hostler.host where ended_at is null order by session) as beats,
     array(select lease_ms from hostler.host where ended_at is null order by session) as leases_ms,
+    array(select session from hostler.host
+        where ended_at > clock_timestamp() - interval '1 minute' order by session) as ended,
     array(select plugin from hostler.suspect where quarantined_at is not null order by plugin) as quarantined,
     array(select plugin from hostler.suspect
         where quarantined_at is null and suspect_until > clock_timestamp() order by plugin) as suspects

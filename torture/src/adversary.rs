@@ -43,10 +43,10 @@ impl Adversary {
             }
             let word = fault.word();
             match fault {
-                Fault::Kill(host) => self.order(word, host, Order::Kill, Duration::ZERO),
-                Fault::Stop(host, time) => self.order(word, host, Order::Stop(time), time),
-                Fault::Drain(host) => self.order(word, host, Order::Drain, Duration::ZERO),
-                Fault::Swap(host) => self.order(word, host, Order::Swap, Duration::ZERO),
+                Fault::Kill(host) => self.order(host, Order::Kill),
+                Fault::Stop(host, time) => self.order(host, Order::Stop(time)),
+                Fault::Drain(host) => self.order(host, Order::Drain),
+                Fault::Swap(host) => self.order(host, Order::Swap),
                 Fault::Terminate(connections) => {
                     // Away already, or it goes down right now: no more connections to end either way.
                     let ended = self.database.terminate(connections).await.unwrap_or(0);
@@ -85,12 +85,10 @@ impl Adversary {
         Ok(())
     }
 
-    fn order(&self, fault: &str, host: usize, order: Order, time: Duration) {
-        match self.places[host].order(order) {
-            true => self.log(fault, Some(host), time),
-            false => {
-                self.missed.fetch_add(1, Ordering::Relaxed);
-            }
+    /// Whoever keeps the place logs the order when it is carried out.
+    fn order(&self, host: usize, order: Order) {
+        if !self.places[host].order(order) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -108,18 +108,25 @@ impl Keeper {
                     }
                     order = self.orders.recv(), if told.is_none() => match order {
                         Some(Order::Kill) => {
+                            self.fault("kill", Duration::ZERO);
                             child.start_kill()?;
                             // Logged at once: from here on others may take over.
                             self.ended(&name, pid, End::Killed);
                             told = Some(End::Killed);
                         }
                         Some(Order::Stop(time)) => {
+                            self.fault("stop", time);
                             signal(pid, Signal::STOP);
                             tokio::time::sleep(time).await;
                             signal(pid, Signal::CONT);
+                            self.launch.log.write(Event::Continued { place: self.number });
                         }
-                        Some(Order::Swap) => self.put_plugin()?,
+                        Some(Order::Swap) => {
+                            self.fault("swap", Duration::ZERO);
+                            self.put_plugin()?;
+                        }
                         Some(Order::Drain) => {
+                            self.fault("drain", Duration::ZERO);
                             signal(pid, Signal::TERM);
                             told = Some(End::Drained);
                         }
@@ -145,6 +152,12 @@ impl Keeper {
                 tokio::time::sleep(Duration::from_millis(300)).await;
             }
         }
+    }
+
+    /// An order may have waited while the last one was carried out: what counts is when it is done.
+    fn fault(&self, word: &str, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.launch.log.write(Event::Fault { fault: word.to_owned(), host: Some(self.number), ms });
     }
 
     fn ended(&self, host: &str, pid: u32, how: End) {

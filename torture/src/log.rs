@@ -53,8 +53,10 @@ pub(crate) enum Event {
     HostReady { host: String },
     /// A host process is no more.
     HostEnded { host: String, pid: u32, how: End },
-    /// The adversary did this.
+    /// The adversary does this, just now.
     Fault { fault: String, host: Option<usize>, ms: u64 },
+    /// The process in this place, which stood still, was sent on.
+    Continued { place: usize },
     /// The database serves again.
     Serving,
     /// The adversary has left, and everything was put right.

@@ -26,8 +26,9 @@ pub(crate) struct Report {
     pub(crate) attempts_lost: usize,
     pub(crate) attempts_released: usize,
     pub(crate) attempts_retried: usize,
-    /// Starts that guests wrote down.
+    /// Starts that guests wrote down, and ends.
     pub(crate) starts: usize,
+    pub(crate) ends: usize,
     /// What the adversary did, by kind.
     pub(crate) faults: BTreeMap<String, usize>,
     /// Faults that came while the same host was still busy with the last one.
@@ -93,7 +94,8 @@ impl Report {
             attempts_lost: closed(5) + facts.finals.values().filter(|row| row.outcome == Some(5)).count(),
             attempts_released: closed(4),
             attempts_retried: closed(2),
-            starts: facts.starts.values().map(Vec::len).sum(),
+            starts: facts.runs.values().map(Vec::len).sum(),
+            ends: facts.runs.values().flatten().filter(|run| run.ended_us.is_some()).count(),
             tasks,
             faults,
             faults_missed: 0,
@@ -108,6 +110,9 @@ impl Report {
     }
 }
 
+/// A host has beaten again so long after it stood still.
+const STALE_US: i64 = 2_000_000;
+
 /// From each kill to the end of the attempts it cost: all of them, and those that nothing else disturbed.
 fn recoveries(facts: &Facts) -> (Times, Times) {
     let mut died_us: BTreeMap<&str, i64> = BTreeMap::new();
@@ -117,7 +122,9 @@ fn recoveries(facts: &Facts) -> (Times, Times) {
             Event::HostEnded { host, how: End::Killed, .. } => drop(died_us.insert(host, entry.at_us)),
             Event::Fault { fault, ms, .. } if ["cut", "delay", "stop"].contains(&&**fault) => {
                 let ms = i64::try_from(*ms).unwrap_or(0);
-                disturbed_us.push((entry.at_us, entry.at_us + ms * 1_000));
+                // Whoever stood still has not beaten for as long when it is killed right afterwards.
+                let after_us = if fault == "stop" { STALE_US } else { 0 };
+                disturbed_us.push((entry.at_us, entry.at_us + ms * 1_000 + after_us));
             }
             Event::Fault { fault, .. } if ["terminate", "silence"].contains(&&**fault) => {
                 disturbed_us.push((entry.at_us, entry.at_us));
@@ -177,8 +184,13 @@ impl fmt::Display for Report {
         writeln!(f, "tasks         {tasks}")?;
         writeln!(
             f,
-            "attempts      {}, of them {} lost, {} released, {} failed and retried; {} starts",
-            self.attempts, self.attempts_lost, self.attempts_released, self.attempts_retried, self.starts
+            "attempts      {}, of them {} lost, {} released, {} failed and retried; {} starts, {} ends",
+            self.attempts,
+            self.attempts_lost,
+            self.attempts_released,
+            self.attempts_retried,
+            self.starts,
+            self.ends
         )?;
         writeln!(f, "answers       {} results, {} cancels", self.results_awaited, self.cancels_answered)?;
         writeln!(f, "faults        {faults}; {} came too early", self.faults_missed)?;

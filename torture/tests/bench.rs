@@ -49,6 +49,14 @@ fn an_attempt_that_is_settled_twice_is_noticed() {
 }
 
 #[test]
+fn living_hosts_whose_tasks_are_taken_back_are_found_out() {
+    let (code, report) = torture(&["--minutes", "0.2", "--break", "recover", "--faults", "kill"]);
+    assert_eq!(code, Some(1));
+    assert!(rules(&report).contains(&"no two guests of a task run at the same time"), "{report}");
+    assert!(rules(&report).contains(&"a guest runs while its attempt is open"), "{report}");
+}
+
+#[test]
 fn hosts_without_a_fence_are_found_out() {
     // Hosts that stand still for longer than their lease, and come back to write what they had. Whether one had
     // anything just then is chance.

@@ -6,7 +6,6 @@
 //! that was given back) is found by the poll, which says where it stands; the next claim begins there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -187,6 +186,7 @@ impl Claimer {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "a claim failed; making sure what became of it");
+                shift.reach.doubt();
                 more = true;
                 match self.adopt(shift, &served).await {
                     Some(adopted) => adopted,
@@ -203,6 +203,7 @@ impl Claimer {
         for Claimed { claim, lane, pos } in claimed {
             let mark = self.marks.entry(lane).or_default();
             *mark = (*mark).max(pos);
+            shift.reach.claimed(lane, pos);
             let slot = match slots.pop() {
                 Some(slot) => slot,
                 // More were adopted than there are free slots: they wait for one, holding their claim.
@@ -215,7 +216,7 @@ impl Claimer {
                 attempt::start(shift, claim, task.clone(), slot);
             }
         }
-        shift.begun.store(self.number, Ordering::Release);
+        shift.reach.begun(self.number);
         if more {
             self.failures += 1;
             // The database answers, but takes no claims: it may be out of space, or read-only for a while.

@@ -13,6 +13,9 @@ pub(super) fn since_boot_us() -> i64 {
     now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
 }
 
+/// Between two looks at a lease, for the shortest of them.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+
 /// How long this host may trust its claims.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -37,6 +40,25 @@ impl Lease {
     /// Whether claims may still be acted on.
     pub(super) fn holds(&self) -> bool {
         self.left() > Duration::ZERO
+    }
+
+    /// Returns when it has run out. Cancel-safe.
+    pub(super) async fn over(&self) {
+        while self.holds() {
+            // A timer does not count suspend: it is asked again, more often than it could be missed for long.
+            tokio::time::sleep(self.left().min(self.look())).await;
+        }
+    }
+
+    /// Returns when a beat is confirmed again. Cancel-safe.
+    pub(super) async fn renewed(&self) {
+        while !self.holds() {
+            tokio::time::sleep(self.look()).await;
+        }
+    }
+
+    fn look(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.trust_us / 20).unwrap_or(0)).max(LOOK_MIN)
     }
 
     /// How long they may be.
@@ -99,5 +121,15 @@ mod tests {
         assert!(old.holds());
         old.confirm(now - 9_000_000);
         assert!(old.holds(), "a late answer to an old beat takes nothing back");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_lease_needs_no_beat_to_be_seen() {
+        let lease = Lease::begin(Duration::from_millis(100), since_boot_us());
+        lease.over().await;
+        assert!(!lease.holds());
+        let beat = async { lease.confirm(since_boot_us() + 1_000_000_000) };
+        tokio::join!(lease.renewed(), beat);
+        assert!(lease.holds());
     }
 }

@@ -8,7 +8,8 @@
 //! 3. [`settles`]: writes verdicts, as many as there are at once.
 //! 4. [`pulse`]: beats, polls, promotes, expires, judges other hosts and takes over from the dead.
 //! 5. [`offers`]: publishes what the plugin directory holds.
-//! 6. [`quarantine`]: keeps code away that kills hosts.
+//! 6. [`strays`]: keeps what the host holds and what the database says it holds the same.
+//! 7. [`quarantine`]: keeps code away that kills hosts.
 //!
 //! No transaction and no pooled connection is held while guest code runs: claims are over before the
 //! attempt starts, and settles begin after it ended. If this host is declared dead, its shift ends: its
@@ -23,6 +24,7 @@ mod pulse;
 mod quarantine;
 mod settles;
 mod shift;
+mod strays;
 
 use std::path::PathBuf;
 use std::sync::Arc;

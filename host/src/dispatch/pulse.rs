@@ -1,6 +1,6 @@
 //! What a host does beside its tasks: it beats, listens, polls, promotes, expires, and judges other hosts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,12 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::store::{
-    Listener, Observation, PgConnection, Poll, Recovered, Role, Settle, StoreError, Wake, channel, within,
+    Listener, Observation, PgConnection, Poll, Recovered, Role, StoreError, Wake, channel, within,
 };
 use crate::task::Session;
-use crate::task::verdict::release;
 
-use super::attempt::CLAIM_LOST;
 use super::clock::since_boot_us;
 use super::shift::Shift;
 use super::{offers, quarantine};
@@ -38,12 +36,27 @@ const LATE_POSITIONS: i64 = 20_000;
 /// Tasks moved by one statement.
 const BATCH: i64 = 500;
 
-/// Beats three times a lease. If the lease runs out unconfirmed, everything that runs is interrupted: it
-/// must be over before another host may start it.
+/// Interrupts everything that runs when the lease runs out unconfirmed: it must be over before another host may start
+/// it. Beats cannot see to that: when the lease ends, one may just be waiting for its answer.
+pub(super) async fn fence_until_over(shift: Arc<Shift>) {
+    let fencing = async {
+        loop {
+            shift.lease().over().await;
+            let interrupted = shift.interrupt_all("the host could not confirm its lease in time");
+            tracing::error!(interrupted, "the lease ran out; nothing is started until the database answers");
+            shift.lease().renewed().await;
+        }
+    };
+    tokio::select! {
+        () = fencing => {}
+        () = shift.over.cancelled() => {}
+    }
+}
+
+/// Beats three times a lease.
 pub(super) async fn beat_until_over(shift: Arc<Shift>) {
     let every = shift.shared().config.lease / 3;
     let mut conn: Option<PgConnection> = None;
-    let mut fenced = false;
     loop {
         let sent_us = since_boot_us();
         // An answer that takes longer than this is as good as none, and the next beat must not wait for it.
@@ -52,7 +65,6 @@ pub(super) async fn beat_until_over(shift: Arc<Shift>) {
             Ok(Ok(Some(now_us))) => {
                 shift.lease().confirm(sent_us);
                 shift.clock().set(now_us, sent_us);
-                fenced = false;
                 every
             }
             Ok(Ok(None)) => {
@@ -61,20 +73,17 @@ pub(super) async fn beat_until_over(shift: Arc<Shift>) {
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "a heartbeat failed");
+                shift.reach.doubt();
                 conn = None;
                 every / 10
             }
             Err(_) => {
                 tracing::warn!("a heartbeat got no answer");
+                shift.reach.doubt();
                 conn = None;
                 Duration::ZERO
             }
         };
-        if !shift.lease().holds() && !fenced {
-            fenced = true;
-            let interrupted = shift.interrupt_all("the host could not confirm its lease in time");
-            tracing::error!(interrupted, "the lease ran out; nothing is started until the database answers");
-        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shift.over.cancelled() => return,
@@ -128,6 +137,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
         judged: HashMap::new(),
         contact_at: None,
         recover_at: Instant::now(),
+        taken_back: HashSet::new(),
         history_at: Instant::now(),
         full_look_at: Instant::now(),
         floor: 0,
@@ -142,6 +152,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
             Ok(next) => next,
             Err(error) => {
                 tracing::warn!(%error, "a poll failed; the next one tries again");
+                shift.reach.doubt();
                 keeper.conn = None;
                 changes.mark_changed();
                 POLL
@@ -163,6 +174,8 @@ struct Keeper {
     judged: HashMap<Session, (i64, i64)>,
     contact_at: Option<i64>,
     recover_at: Instant,
+    /// Sessions that ended of late, and whose tasks were looked for since.
+    taken_back: HashSet<Session>,
     history_at: Instant,
     full_look_at: Instant,
     /// Where a look that is not at everything begins.
@@ -175,37 +188,11 @@ impl Keeper {
     async fn round(&mut self, offers_changed: bool) -> Result<Duration, StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => {
-                let mut conn = crate::store::conn(&self.shift.shared().connect, Role::Hot).await?;
-                self.reconcile(&mut conn).await?;
-                conn
-            }
+            None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
         };
         let next = self.look(&mut conn, offers_changed).await?;
         self.conn = Some(conn);
         Ok(next)
-    }
-
-    /// A server that crashed may have lost claims, and one that took over from another may have lost more: ends
-    /// attempts that can no longer be settled, and gives back tasks that nobody here runs.
-    async fn reconcile(&self, conn: &mut PgConnection) -> Result<(), StoreError> {
-        let shift = &self.shift;
-        // In this order: whatever begins in between is not a stray.
-        let begun = shift.begun.load(Ordering::Acquire);
-        if begun == 0 {
-            return Ok(());
-        }
-        let held = shift.held();
-        for (id, claim) in crate::store::claims_lost(conn, shift.session(), &held).await? {
-            shift.interrupt(id, claim, CLAIM_LOST);
-        }
-        let held: Vec<_> = held.into_iter().map(|(id, _)| id).collect();
-        for claim in crate::store::strays(conn, shift.session(), begun, &held).await? {
-            tracing::warn!(task.id = %claim.id, "the database says this host runs it, which it does not");
-            let verdict = release(&claim, "the host that had claimed it knew nothing of it".to_owned());
-            shift.finish(Settle { claim, verdict, used: None, plugin: None, log_tail: String::new() });
-        }
-        Ok(())
     }
 
     async fn look(&mut self, conn: &mut PgConnection, offers_changed: bool) -> Result<Duration, StoreError> {
@@ -313,6 +300,14 @@ impl Keeper {
                 && crate::store::declare_lost(conn, host).await?
             {
                 tracing::warn!(%session, "a host was silent for its whole lease; its tasks are taken back");
+                self.recover_at = Instant::now();
+            }
+        }
+        // Whoever declares a host dead may die before it has taken the tasks back, and a host that left may have left
+        // some behind: every host looks once.
+        self.taken_back.retain(|session| poll.ended.contains(session));
+        for session in &poll.ended {
+            if self.taken_back.insert(*session) {
                 self.recover_at = Instant::now();
             }
         }

@@ -112,6 +112,7 @@ impl Settler {
                         return self.give_up(batches.into_iter().flatten().chain(batch));
                     }
                     tracing::warn!(%error, held = batch.len(), "a settle failed; it is tried again");
+                    self.shift.reach.doubt();
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = self.shift.over.cancelled() => {}

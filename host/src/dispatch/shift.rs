@@ -1,7 +1,7 @@
 //! One session of a host: from joining to the end of its row.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -17,7 +17,7 @@ use crate::task::{Session, TaskId};
 use super::attempt::{ProgressRow, Running};
 use super::clock::{DatabaseClock, Lease, since_boot_us};
 use super::offers::Served;
-use super::{Shared, claims, offers, pulse, quarantine, settles};
+use super::{Shared, claims, offers, pulse, quarantine, settles, strays};
 
 /// Why a shift ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub(super) struct Shift {
     to_settle: Mutex<Option<mpsc::UnboundedReceiver<Settle>>>,
     /// Lanes to look into, for the claimer.
     pub(super) hints: claims::Hints,
-    /// The highest claim number whose tasks are all among the running: what claimed later may be on its way.
-    pub(super) begun: AtomicI64,
+    /// How far its claims have come.
+    pub(super) reach: strays::Reach,
     /// The next poll is to look at all positions.
     pub(super) look_everywhere: AtomicBool,
     /// Code that is to blame for lost hosts.
@@ -97,7 +97,7 @@ impl Shift {
             finished,
             to_settle: Mutex::new(Some(to_settle)),
             hints: claims::Hints::default(),
-            begun: AtomicI64::new(0),
+            reach: strays::Reach::default(),
             watch: quarantine::Watch::default(),
             look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
@@ -118,7 +118,9 @@ impl Shift {
         let claiming = tokio::spawn(claims::claim_until_drained(self.clone())).map(drop).shared();
         let settling = tokio::spawn(settles::settle_until_over(self.clone(), to_settle));
         let pulse = tokio::spawn(pulse::beat_until_over(self.clone()));
+        let fence = tokio::spawn(pulse::fence_until_over(self.clone()));
         let polls = tokio::spawn(pulse::poll_until_over(self.clone()));
+        let strays = tokio::spawn(strays::compare_until_over(self.clone()));
         let wakes = tokio::spawn(pulse::listen_until_over(self.clone()));
 
         let drained = async {
@@ -156,7 +158,7 @@ impl Shift {
         {
             tracing::warn!(%error, "could not sign off; other hosts will notice");
         }
-        for task in [settling, polls, wakes] {
+        for task in [settling, fence, polls, strays, wakes] {
             let _ended = task.await;
         }
         self.guests_pool.close().await;

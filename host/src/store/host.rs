@@ -57,6 +57,8 @@ pub struct Poll {
     pub hosts: Vec<Observation>,
     /// Code that is not run, by its number.
     pub quarantined: Vec<i32>,
+    /// Sessions that ended within the last minute, by themselves or by another one's judgement.
+    pub ended: Vec<Session>,
     /// Code that is run apart from other suspects.
     pub suspects: Vec<i32>,
 }
@@ -125,6 +127,7 @@ pub async fn poll(
         newest_lane: row.try_get::<Option<i32>, _>("newest_lane")?.unwrap_or(0),
         cancels: row.try_get("cancels")?,
         hosts,
+        ended: row.try_get::<Vec<i64>, _>("ended")?.into_iter().map(Session).collect(),
         quarantined: row.try_get("quarantined")?,
         suspects: row.try_get("suspects")?,
     })

@@ -44,7 +44,7 @@ pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
 pub use settle::{Settle, Settled, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-pub use strays::{claims_lost, strays};
+pub use strays::{Stretch, claims_lost, strays};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 

@@ -5,10 +5,24 @@ use sqlx::{PgConnection, Row};
 
 use crate::task::{Claim, Session, TaskId};
 
-use super::{claim, error::StoreError, sql};
+use super::{Lane, claim, error::StoreError, sql};
 
-/// The RUNNING tasks of this session that are not among `held`, as claims to be given back. Claims with numbers
-/// above `begun` may still be on their way to the host and are left out.
+/// A stretch of a lane, to be looked through for strays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Which lane.
+    pub lane: Lane,
+    /// It begins behind this position.
+    pub after: i64,
+    /// It ends with this position at the latest.
+    pub to: i64,
+    /// It ends after so many rows, or a few more that share the last one's position.
+    pub rows: i64,
+}
+
+/// The RUNNING tasks of this session in this stretch that are not among `held`, as claims to be given back; and the
+/// stretch that follows it, if there is more. Claims with numbers above `begun` may still be on their way to the host
+/// and are left out.
 ///
 /// # Errors
 /// [`StoreError::Database`].
@@ -17,9 +31,20 @@ pub async fn strays(
     session: Session,
     begun: i64,
     held: &[TaskId],
-) -> Result<Vec<Claim>, StoreError> {
-    let rows = sql!("strays").bind(session.0).bind(begun).bind(held).fetch_all(conn).await?;
-    rows.iter().map(|row| Ok(claim::read(row, row.try_get("claim")?, |_| String::new())?.claim)).collect()
+    stretch: Stretch,
+) -> Result<(Vec<Claim>, Option<Stretch>), StoreError> {
+    let Stretch { lane, after, to, rows } = stretch;
+    let asks =
+        sql!("strays").bind(session.0).bind(begun).bind(held).bind(lane).bind(after).bind(to).bind(rows);
+    let found = asks.fetch_all(conn).await?;
+    let next: Option<i64> = found.first().map(|row| row.try_get("next")).transpose()?.flatten();
+    let mut claims = Vec::new();
+    for row in &found {
+        if let Some(number) = row.try_get("claim")? {
+            claims.push(claim::read(row, number, |_| String::new())?.claim);
+        }
+    }
+    Ok((claims, next.map(|after| Stretch { after, ..stretch })))
 }
 
 /// Those of these claims that the database does not know of, or no longer.

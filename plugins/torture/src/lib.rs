@@ -1,5 +1,5 @@
-//! The plugin `torture`: tasks whose every start leaves a line in a log outside, and whose results follow from their
-//! arguments, so that a checker can tell from the log and the database what happened.
+//! The plugin `torture`: tasks that leave a line in a log outside when they start and another one when they end, and
+//! whose results follow from their arguments, so that a checker can tell from the log and the database what happened.
 //!
 //! Each host writes a file of its own in the granted directory, named by the granted variable `HOST`.
 
@@ -47,10 +47,10 @@ pub struct Worked {
     pub build: String,
 }
 
-/// A start, as it stands in the log.
+/// What stands in the log: a guest's first act, or its last one.
 #[data]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
+pub struct Line {
     /// The task's id.
     pub task: String,
     /// The attempt's number.
@@ -59,6 +59,8 @@ pub struct Start {
     pub at_us: u64,
     /// The host that ran it.
     pub host: String,
+    /// It is about to return. A guest that was interrupted, or died with its host, leaves no such line.
+    pub ends: bool,
 }
 
 /// Does the work; a failure is final.
@@ -76,7 +78,7 @@ pub fn stubborn(args: Job) -> Result<Worked, Failure> {
 /// Leaves its line and computes for ever; its timeout is 400 ms.
 #[task(timeout = "400ms")]
 pub fn spin(args: Job) -> Result<Worked, Failure> {
-    leave_line(&host())?;
+    leave_line(&host(), false)?;
     let mut turns = args.n;
     loop {
         turns = black_box(turns.wrapping_add(1));
@@ -91,8 +93,9 @@ pub fn mix(n: u64) -> u64 {
 
 fn body(args: Job) -> Result<Worked, Failure> {
     let host = host();
-    leave_line(&host)?;
+    leave_line(&host, false)?;
     thread::sleep(Duration::from_millis(args.ms));
+    leave_line(&host, true)?;
     if attempt::retries() < args.failures {
         return Err(Failure::new("NOT_YET", format!("{} attempts are to fail", args.failures)));
     }
@@ -104,12 +107,12 @@ fn host() -> String {
 }
 
 /// One write of one line at the end of the file: no other attempt's line can stand within it.
-fn leave_line(host: &str) -> Result<(), Failure> {
+fn leave_line(host: &str, ends: bool) -> Result<(), Failure> {
     let at_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);
-    let start = Start { task: attempt::id(), attempt: attempt::number(), at_us, host: host.to_owned() };
+    let line = Line { task: attempt::id(), attempt: attempt::number(), at_us, host: host.to_owned(), ends };
     let mut line =
-        serde_json::to_string(&start).map_err(|error| Failure::new("NO_LINE", error.to_string()))?;
+        serde_json::to_string(&line).map_err(|error| Failure::new("NO_LINE", error.to_string()))?;
     line.push('\n');
     let mut file = OpenOptions::new().append(true).create(true).open(format!("{EFFECTS}/{host}.log"))?;
     Ok(file.write_all(line.as_bytes())?)

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::Context;
-use torture::Start;
+use torture::Line;
 use uuid::Uuid;
 
 use super::rows::{Closed, Final, Rows};
@@ -18,13 +18,26 @@ pub(crate) struct Span {
     pub(crate) to_us: i64,
 }
 
-impl Span {
-    pub(crate) fn holds(self, at_us: i64) -> bool {
-        (self.from_us..=self.to_us).contains(&at_us)
-    }
+/// One guest at work, by its own lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The attempt's number.
+    pub(crate) number: i32,
+    /// The process that it was in.
+    pub(crate) host: String,
+    pub(crate) started_us: i64,
+    /// `None`: it was interrupted, or died with its host.
+    pub(crate) ended_us: Option<i64>,
 }
 
-/// What is known of a run.
+/// Between a host's look at the clock and the guest's look lie the making of its sandbox and, on a busy machine, other
+/// programs' turns: with compilers beside it a thread may wait for tenths of a second.
+pub(super) const SCHEDULED_US: i64 = 300_000;
+
+/// What was not flushed when the database went down is younger than this.
+pub(super) const LOST_US: i64 = 2_000_000;
+
+/// What is known of a run of the bench.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) entries: Vec<Entry>,
@@ -38,37 +51,45 @@ pub(crate) struct Facts {
     pub(crate) rolled_back: HashSet<u64>,
     pub(crate) finals: HashMap<Uuid, Final>,
     pub(crate) closed: HashMap<Uuid, Vec<Closed>>,
-    /// By task, in the order of their time.
-    pub(crate) starts: HashMap<Uuid, Vec<Start>>,
+    /// By task, in the order of their starts.
+    pub(crate) runs: HashMap<Uuid, Vec<Run>>,
     /// The processes that a pid has meant.
     pub(crate) hosts_of_pid: HashMap<i32, Vec<String>>,
     /// When the database was away after a crash: asynchronous commits of the time before may be lost.
     pub(crate) outages: Vec<Span>,
-    /// When each place's process stood still.
+    /// When each place's process stood still. Stops with no more than a moment between them are one.
     pub(crate) stops: HashMap<usize, Vec<Span>>,
 }
 
 impl Facts {
     /// Of the log, the guests' lines and the database of a run.
     pub(crate) fn gather(log: &Path, effects: &Path, rows: Rows) -> anyhow::Result<Self> {
-        let mut starts: Vec<Start> = Vec::new();
+        let mut lines: Vec<Line> = Vec::new();
         for file in std::fs::read_dir(effects).with_context(|| effects.display().to_string())? {
-            starts.extend(log::read::<Start>(&file?.path())?);
+            lines.extend(log::read::<Line>(&file?.path())?);
         }
-        Self::of(log::read(log)?, starts, rows)
+        Self::of(log::read(log)?, lines, rows)
     }
 
-    pub(crate) fn of(entries: Vec<Entry>, starts: Vec<Start>, rows: Rows) -> anyhow::Result<Self> {
+    pub(crate) fn of(entries: Vec<Entry>, mut lines: Vec<Line>, rows: Rows) -> anyhow::Result<Self> {
         let mut facts = Self::default();
         for Entry { at_us, event } in &entries {
             facts.take(*at_us, event);
         }
-        for start in starts {
-            let task = Uuid::parse_str(&start.task).context("a guest's line names no task")?;
-            facts.starts.entry(task).or_default().push(start);
-        }
-        for starts in facts.starts.values_mut() {
-            starts.sort_by_key(|start| start.at_us);
+        lines.sort_by_key(|line| (line.at_us, line.ends));
+        for line in lines {
+            let task = Uuid::parse_str(&line.task).context("a guest's line names no task")?;
+            let runs = facts.runs.entry(task).or_default();
+            let at_us = i64::try_from(line.at_us).unwrap_or(i64::MAX);
+            if !line.ends {
+                let number = i32::try_from(line.attempt).unwrap_or(i32::MAX);
+                runs.push(Run { number, host: line.host, started_us: at_us, ended_us: None });
+                continue;
+            }
+            let is_its =
+                |run: &&mut Run| run.host == line.host && i64::from(run.number) == i64::from(line.attempt);
+            let run = runs.iter_mut().rev().find(is_its).context("a guest ended that never began")?;
+            run.ended_us = Some(at_us);
         }
         facts.finals = rows.finals.iter().map(|row| (row.id, row.clone())).collect();
         for closed in &rows.closed {
@@ -98,11 +119,17 @@ impl Facts {
                     outage.to_us = at_us;
                 }
             }
-            Event::Fault { fault, host: Some(host), ms } if fault == "stop" => {
-                // Both signals come a little later than the entry.
-                let ms = i64::try_from(*ms).unwrap_or(0);
-                let span = Span { from_us: at_us, to_us: at_us + (ms + 500) * 1_000 };
-                self.stops.entry(*host).or_default().push(span);
+            Event::Fault { fault, host: Some(place), .. } if fault == "stop" => {
+                let stops = self.stops.entry(*place).or_default();
+                match stops.last_mut() {
+                    Some(last) if at_us - last.to_us < SCHEDULED_US => last.to_us = i64::MAX,
+                    _ => stops.push(Span { from_us: at_us, to_us: i64::MAX }),
+                }
+            }
+            Event::Continued { place } => {
+                if let Some(stop) = self.stops.get_mut(place).and_then(|stops| stops.last_mut()) {
+                    stop.to_us = at_us;
+                }
             }
             _ => {}
         }
@@ -113,9 +140,29 @@ impl Facts {
         self.closed.get(&task).map_or(&[], Vec::as_slice)
     }
 
-    /// The task's starts.
-    pub(crate) fn starts(&self, task: Uuid) -> &[Start] {
-        self.starts.get(&task).map_or(&[], Vec::as_slice)
+    /// When the attempts of this number were closed, by rows of their own or by the task's end.
+    pub(crate) fn closed_us(&self, task: Uuid, number: i32) -> impl Iterator<Item = i64> {
+        let closed = self.closed(task).iter().filter(move |closed| closed.number == number);
+        let last = self.finals.get(&task).filter(|row| row.attempt == number && row.outcome.is_some());
+        closed.map(|closed| closed.finished_us).chain(last.map(|row| row.finished_us))
+    }
+
+    /// What guests did of this task, in the order of their starts.
+    pub(crate) fn runs(&self, task: Uuid) -> &[Run] {
+        self.runs.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether this run's host may have stood still from before `missed_us`, which it could not see happen, until it
+    /// let its guest do something at `acted_us`.
+    pub(crate) fn stood_still(&self, run: &Run, missed_us: i64, acted_us: i64) -> bool {
+        let place = run.host.split('-').next().and_then(|place| place.parse::<usize>().ok());
+        let mut stops = place.and_then(|place| self.stops.get(&place)).into_iter().flatten();
+        stops.any(|stop| stop.from_us <= missed_us && acted_us < stop.to_us.saturating_add(SCHEDULED_US))
+    }
+
+    /// Whether a crash of the database may have taken this run's claim back.
+    pub(crate) fn may_be_forgotten(&self, run: &Run) -> bool {
+        self.crashed_within(run.started_us - LOST_US, run.started_us + LOST_US)
     }
 
     /// The processes that a session can have been.

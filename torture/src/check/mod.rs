@@ -2,7 +2,7 @@
 //!
 //! 1. [`facts`] gathers what senders were told, what guests left behind and what the database holds.
 //! 2. Each rule is a function from facts to violations: [`sends`] (what was promised to senders), [`attempts`] (what
-//!    is on record of each attempt), [`starts`] (what guests really did), [`endings`] (how tasks ended).
+//!    is on record of each attempt), [`starts`] and [`runs`] (what guests really did), [`endings`] (how tasks ended).
 //!
 //! A rule never asks whether something is likely. What it cannot tell from the evidence it does not call a violation;
 //! docs/torture.md lists what that is.
@@ -11,6 +11,7 @@ mod attempts;
 mod endings;
 pub(crate) mod facts;
 mod rows;
+mod runs;
 mod sends;
 mod starts;
 #[cfg(test)]
@@ -74,6 +75,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
     starts::what_never_starts_twice_did_not(facts, &mut found);
     starts::nothing_starts_late(facts, &mut found);
     starts::nothing_starts_early_or_after_its_cancel(facts, &mut found);
+    runs::guests_run_while_their_attempt_is_open(facts, &mut found);
+    runs::no_two_guests_run_at_once(facts, &mut found);
     endings::results_are_what_the_body_returned(facts, &mut found);
     endings::results_come_from_the_claim_that_settled(facts, &mut found);
     endings::tasks_end_as_they_can(facts, &mut found);

@@ -28,7 +28,7 @@ pub(super) fn acknowledged_sends_exist_once_and_are_final(facts: &Facts, found: 
 pub(super) fn nothing_exists_that_nobody_sent(facts: &Facts, found: &mut Found) {
     const RULE: &str = "nothing is there that nobody sent";
     let there = facts.rows.finals.iter().map(|row| row.id).chain(facts.rows.lives.iter().map(|row| row.id));
-    for id in there.chain(facts.starts.keys().copied()) {
+    for id in there.chain(facts.runs.keys().copied()) {
         if !facts.orders.contains_key(&id) {
             found.of(RULE, id, "it is in the database or was started");
         }
@@ -40,7 +40,7 @@ pub(super) fn transactions_are_whole(facts: &Facts, found: &mut Found) {
     const RULE: &str = "a transaction sends all or nothing";
     let lives: HashSet<Uuid> = facts.rows.lives.iter().map(|row| row.id).collect();
     let is_there =
-        |id: &Uuid| facts.finals.contains_key(id) || lives.contains(id) || facts.starts.contains_key(id);
+        |id: &Uuid| facts.finals.contains_key(id) || lives.contains(id) || facts.runs.contains_key(id);
     let mut together: HashMap<u64, Vec<Uuid>> = HashMap::new();
     for order in facts.orders.values() {
         if let Some(tx) = order.way.tx() {

@@ -1,20 +1,18 @@
 //! What guests really did, as they wrote it down themselves.
 
-use torture::Start;
-
+use super::facts::{LOST_US, Run, SCHEDULED_US};
 use super::{Facts, Found};
 use crate::log::Event;
 
 /// No guest runs unless its attempt is on record.
 pub(super) fn every_start_is_on_record(facts: &Facts, found: &mut Found) {
     const RULE: &str = "every start is an attempt on record";
-    for (task, starts) in &facts.starts {
+    for (task, runs) in &facts.runs {
         let Some(row) = facts.finals.get(task) else { continue };
-        for start in starts {
-            let number = i32::try_from(start.attempt).unwrap_or(i32::MAX);
+        for Run { number, started_us, .. } in runs {
             // A crash of the database can take back a claim whose attempt runs.
-            let forgotten = facts.crashed_within(at_us(start) - LOST_US, row.finished_us);
-            if number < 1 || (number > row.attempt && !forgotten) {
+            let forgotten = facts.crashed_within(started_us - LOST_US, row.finished_us);
+            if *number < 1 || (*number > row.attempt && !forgotten) {
                 found.of(RULE, *task, format!("attempt {number} was started, on record are {}", row.attempt));
             }
         }
@@ -24,32 +22,29 @@ pub(super) fn every_start_is_on_record(facts: &Facts, found: &mut Found) {
 /// A number starts once. Only where the database lost an asynchronous claim in a crash may it start again.
 pub(super) fn a_number_starts_once(facts: &Facts, found: &mut Found) {
     const RULE: &str = "a number starts once, unless the database crashed in between";
-    for (task, starts) in &facts.starts {
-        for (n, start) in starts.iter().enumerate() {
-            let Some(again) = starts[n + 1..].iter().find(|other| other.attempt == start.attempt) else {
+    for (task, runs) in &facts.runs {
+        for (n, run) in runs.iter().enumerate() {
+            let Some(again) = runs[n + 1..].iter().find(|other| other.number == run.number) else {
                 continue;
             };
-            if !facts.crashed_within(at_us(start) - LOST_US, at_us(again)) {
+            if !facts.crashed_within(run.started_us - LOST_US, again.started_us) {
                 found.of(
                     RULE,
                     *task,
-                    format!("attempt {} was started on {} and on {}", start.attempt, start.host, again.host),
+                    format!("attempt {} was started on {} and on {}", run.number, run.host, again.host),
                 );
             }
         }
     }
 }
 
-/// What was not flushed when the database went down is younger than this.
-const LOST_US: i64 = 2_000_000;
-
 /// `redeliveries = 0`: at most one start.
 pub(super) fn what_never_starts_twice_did_not(facts: &Facts, found: &mut Found) {
     const RULE: &str = "with redeliveries = 0 there is one start at most";
     for order in facts.orders.values().filter(|order| order.redeliveries == Some(0)) {
-        let starts = facts.starts(order.id);
-        if starts.len() > 1 {
-            let hosts: Vec<&str> = starts.iter().map(|start| start.host.as_str()).collect();
+        let runs = facts.runs(order.id);
+        if runs.len() > 1 {
+            let hosts: Vec<&str> = runs.iter().map(|run| run.host.as_str()).collect();
             found.of(RULE, order.id, format!("it was started on {hosts:?}"));
         }
     }
@@ -61,10 +56,10 @@ pub(super) fn nothing_starts_late(facts: &Facts, found: &mut Found) {
     const RULE: &str = "nothing starts at or after its good_until";
     for order in facts.orders.values() {
         let Some(until_us) = order.good_until_us else { continue };
-        for start in facts.starts(order.id) {
-            let late_us = at_us(start) - until_us;
-            if late_us >= SCHEDULED_US && !stopped(facts, start, until_us) {
-                found.of(RULE, order.id, format!("attempt {} started {late_us} us late", start.attempt));
+        for run in facts.runs(order.id) {
+            let late_us = run.started_us - until_us;
+            if late_us >= SCHEDULED_US && !facts.stood_still(run, until_us, run.started_us) {
+                found.of(RULE, order.id, format!("attempt {} started {late_us} us late", run.number));
             }
         }
         if let Some(row) = facts.finals.get(&order.id)
@@ -77,16 +72,6 @@ pub(super) fn nothing_starts_late(facts: &Facts, found: &mut Found) {
 }
 
 const EXPIRED: i16 = 6;
-
-/// Between the host's look at the clock and the guest's look lie the making of its sandbox and, on a busy machine,
-/// other programs' turns: with compilers beside it a thread may wait for tenths of a second.
-const SCHEDULED_US: i64 = 300_000;
-
-fn stopped(facts: &Facts, start: &Start, until_us: i64) -> bool {
-    let place = start.host.split('-').next().and_then(|place| place.parse().ok());
-    let stops = place.and_then(|place: usize| facts.stops.get(&place));
-    stops.is_some_and(|stops| stops.iter().any(|stop| stop.holds(until_us) || stop.holds(at_us(start))))
-}
 
 /// A delayed task is claimed when it is due, and none is claimed once its cancel was answered.
 pub(super) fn nothing_starts_early_or_after_its_cancel(facts: &Facts, found: &mut Found) {
@@ -111,8 +96,4 @@ pub(super) fn nothing_starts_early_or_after_its_cancel(facts: &Facts, found: &mu
             found.of(CANCELLED, *id, format!("it was claimed {} us after the answer", late - entry.at_us));
         }
     }
-}
-
-fn at_us(start: &Start) -> i64 {
-    i64::try_from(start.at_us).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! Each rule is shown a run in which nothing is wrong, and the same run with one thing wrong.
 
-use torture::{Start, Worked, mix};
+use torture::{Line, Worked, mix};
 use uuid::Uuid;
 
 use super::rows::{Closed, Final, Live, Rows, Session};
@@ -12,7 +12,7 @@ use crate::order::{Body, Order, Way};
 #[derive(Clone)]
 struct Run {
     entries: Vec<Entry>,
-    starts: Vec<Start>,
+    lines: Vec<Line>,
     rows: Rows,
 }
 
@@ -36,8 +36,12 @@ fn order(id: Uuid) -> Order {
     }
 }
 
-fn start(attempt: u32, at_us: u64, host: &str) -> Start {
-    Start { task: TASK.to_string(), attempt, at_us, host: host.to_owned() }
+fn start(attempt: u32, at_us: u64, host: &str) -> Line {
+    Line { task: TASK.to_string(), attempt, at_us, host: host.to_owned(), ends: false }
+}
+
+fn end(attempt: u32, at_us: u64, host: &str) -> Line {
+    Line { ends: true, ..start(attempt, at_us, host) }
 }
 
 fn result(attempt: u32, host: &str) -> String {
@@ -83,7 +87,8 @@ impl Run {
             sessions: vec![session(20, 10, false), session(21, 11, true)],
             ..Rows::default()
         };
-        Self { entries, starts: vec![start(1, 320, "0-1"), start(2, 1_120, "1-1")], rows }
+        let lines = vec![start(1, 320, "0-1"), start(2, 1_120, "1-1"), end(2, 1_200, "1-1")];
+        Self { entries, lines, rows }
     }
 
     /// Changes the order, as it was written down.
@@ -99,12 +104,17 @@ impl Run {
         self.entries.push(Entry { at_us, event });
     }
 
+    fn stop(&mut self, place: usize, from_us: i64, to_us: i64) {
+        self.event(from_us, Event::Fault { fault: "stop".to_owned(), host: Some(place), ms: 0 });
+        self.event(to_us, Event::Continued { place });
+    }
+
     fn task(&mut self) -> &mut Final {
         &mut self.rows.finals[0]
     }
 
     fn rules_broken(self) -> Vec<&'static str> {
-        let facts = Facts::of(self.entries, self.starts, self.rows).expect("readable");
+        let facts = Facts::of(self.entries, self.lines, self.rows).expect("readable");
         let mut rules: Vec<&str> = check(&facts).into_iter().map(|violation| violation.rule).collect();
         rules.dedup();
         rules
@@ -190,13 +200,13 @@ fn every_attempt_is_settled_once() {
 
 #[test]
 fn guests_start_as_the_record_says() {
-    assert_eq!(after(|run| run.starts.push(start(3, 1_200, "1-1"))), ["every start is an attempt on record"]);
+    assert_eq!(after(|run| run.lines.push(start(3, 1_200, "1-1"))), ["every start is an attempt on record"]);
     let once = "a number starts once, unless the database crashed in between";
-    assert_eq!(after(|run| run.starts.push(start(2, 1_200, "0-1"))), [once]);
+    assert_eq!(after(|run| run.lines.push(start(2, 1_200, "0-1"))), [once]);
     let crashed = after(|run| {
         run.event(1_150, Event::Fault { fault: "crash".to_owned(), host: None, ms: 0 });
         run.event(1_160, Event::Serving);
-        run.starts.push(start(2, 1_200, "0-1"));
+        run.lines.push(start(2, 1_200, "0-1"));
     });
     assert_eq!(crashed, [""; 0]);
     let never_twice = after(|run| run.order(|order| order.redeliveries = Some(0)));
@@ -207,14 +217,21 @@ fn guests_start_as_the_record_says() {
 fn nothing_starts_too_late_too_early_or_after_a_cancel() {
     let late = |run: &mut Run| {
         run.order(|order| order.good_until_us = Some(100_000));
-        run.starts[1].at_us = 500_000;
+        run.lines.drain(1..);
+        run.lines.extend([start(2, 500_000, "1-1"), end(2, 500_100, "1-1")]);
+        run.task().finished_us = 500_200;
     };
     assert_eq!(after(late), ["nothing starts at or after its good_until"]);
     let stopped = after(|run| {
         late(run);
-        run.event(90_000, Event::Fault { fault: "stop".to_owned(), host: Some(1), ms: 200 });
+        run.stop(1, 90_000, 290_000);
     });
     assert_eq!(stopped, [""; 0]);
+    let stopped_before = after(|run| {
+        late(run);
+        run.stop(1, 20_000, 90_000);
+    });
+    assert_eq!(stopped_before, ["nothing starts at or after its good_until"], "it could have looked");
     let early = after(|run| run.order(|order| order.delay_ms = Some(1)));
     assert_eq!(early, ["a delayed task waits for its time"]);
     let cancelled = after(|run| {
@@ -222,6 +239,90 @@ fn nothing_starts_too_late_too_early_or_after_a_cancel() {
         run.event(500, Event::Cancelled { id: TASK, answer: "RUNNING".to_owned() });
     });
     assert_eq!(cancelled, ["a cancelled task begins no further attempt"]);
+}
+
+const OPEN: &str = "a guest runs while its attempt is open";
+const ALONE: &str = "no two guests of a task run at the same time";
+
+#[test]
+fn no_guest_starts_once_its_attempt_is_closed() {
+    // Attempt 1 was closed at 1,000 as lost with its host, attempt 2 at 1,300 by its own.
+    assert_eq!(after(|run| run.lines[0] = start(1, 1_001, "0-1")), [OPEN]);
+    let settled = after(|run| {
+        run.lines[1] = start(2, 1_301, "1-1");
+        run.lines[2] = end(2, 1_302, "1-1");
+    });
+    assert_eq!(settled, [OPEN]);
+    let released = after(|run| {
+        run.rows.closed[0].outcome = 4;
+        (run.task().redeliveries, run.task().releases) = (0, 1);
+        run.lines[0] = start(1, 1_001, "0-1");
+    });
+    assert_eq!(released, [OPEN]);
+    let woken = |place, woken_us| {
+        after(|run| {
+            run.lines[0] = start(1, 400_000, "0-1");
+            run.stop(place, 310, woken_us);
+        })
+    };
+    assert_eq!(woken(0, 390_000), [""; 0], "it had looked at its clock before it stood still");
+    assert_eq!(woken(0, 90_000), [OPEN], "it woke long before");
+    assert_eq!(woken(1, 390_000), [OPEN], "another one stood still");
+}
+
+#[test]
+fn no_guest_returns_once_its_attempt_is_closed() {
+    let late = |run: &mut Run| {
+        // The next one starts later still.
+        run.lines.push(end(1, 1_050, "0-1"));
+    };
+    assert_eq!(after(late), [OPEN]);
+    let in_time = after(|run| run.lines.push(end(1, 990, "0-1")));
+    assert_eq!(in_time, [""; 0]);
+    let stopped = after(|run| {
+        late(run);
+        run.stop(0, 330, 1_040);
+    });
+    assert_eq!(stopped, [""; 0]);
+}
+
+#[test]
+fn no_two_guests_of_a_task_run_at_once() {
+    // Closed late enough for both, by a database that takes no notice.
+    let beside = |run: &mut Run| {
+        run.lines.push(end(1, 1_150, "0-1"));
+        run.rows.closed[0].finished_us = 1_160;
+        run.task().claimed_us = Some(1_160);
+    };
+    assert_eq!(after(beside), [ALONE]);
+    let stopped = after(|run| {
+        beside(run);
+        run.stop(0, 330, 1_140);
+    });
+    assert_eq!(stopped, [""; 0], "its host stood still when the other one started");
+    let other_stopped = after(|run| {
+        beside(run);
+        run.stop(1, 330, 1_140);
+    });
+    assert_eq!(other_stopped, [ALONE], "the host of the attempt in charge is no excuse");
+    let crashed = after(|run| {
+        beside(run);
+        run.event(350, Event::Fault { fault: "crash".to_owned(), host: None, ms: 0 });
+        run.event(360, Event::Serving);
+    });
+    assert_eq!(crashed, [""; 0], "the first claim may be forgotten");
+    let one_after_the_other = after(|run| {
+        beside(run);
+        run.lines[1] = start(2, 1_150, "1-1");
+    });
+    assert_eq!(one_after_the_other, [""; 0]);
+}
+
+#[test]
+fn a_guest_that_never_began_does_not_end() {
+    let mut run = Run::good();
+    run.lines.push(end(2, 1_250, "0-1"));
+    assert!(Facts::of(run.entries, run.lines, run.rows).is_err());
 }
 
 #[test]

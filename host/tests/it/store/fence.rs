@@ -1,5 +1,7 @@
 //! The claim is the fence; and what becomes of a claim whose answer was lost.
 
+use hostler::store::Stretch;
+use hostler::task::Claim;
 use hostler::{AttemptOutcome, Status, TaskId};
 use sqlx::Connection;
 
@@ -100,10 +102,40 @@ async fn what_a_host_holds_and_what_the_database_says_are_compared() {
     let lost = store::claims_lost(&mut stage.conn, HOST, &[(held, 1), (unknown, 9), (never, 1)]).await;
     assert_eq!(lost.expect("an answer"), [(unknown, 9), (never, 1)]);
 
-    let strays = store::strays(&mut stage.conn, HOST, 2, &[held]).await.expect("an answer");
+    let strays = strays(&mut stage, &[held], i64::MAX).await;
     let found: Vec<_> = strays.iter().map(|claim| (claim.id, claim.number)).collect();
     assert_eq!(found, [(unknown, 1)], "the third may be on its way to the host");
     for claim in strays {
         assert_eq!(written(stage.settle(claim, release()).await), Some(Status::Pending));
     }
+}
+
+#[tokio::test]
+async fn strays_are_looked_for_in_stretches_up_to_where_the_host_has_claimed() {
+    let mut stage = Stage::new().await;
+    stage.send_many(12).await;
+    let claimed = stage.claim(1).await;
+    assert_eq!(claimed.len(), 12);
+    let places = "select array_agg(pos order by pos) from hostler.task";
+    let places: Vec<i64> = sqlx::query_scalar(places).fetch_one(&mut stage.conn).await.expect("places");
+    // Two share a place at the end of a stretch, as what a failover brought back may.
+    stage.execute(&format!("update hostler.task set pos = {} where pos = {}", places[3], places[4])).await;
+    assert_eq!(strays(&mut stage, &[], i64::MAX).await.len(), 12);
+    assert_eq!(
+        strays(&mut stage, &[], places[6]).await.len(),
+        7,
+        "nothing behind the furthest claim is read"
+    );
+}
+
+/// All of them up to this position, in stretches of four rows.
+async fn strays(stage: &mut Stage, held: &[TaskId], to: i64) -> Vec<Claim> {
+    let mut found = Vec::new();
+    let mut left = Some(Stretch { lane: stage.lane, after: i64::MIN, to, rows: 4 });
+    while let Some(stretch) = left {
+        let (strays, next) = store::strays(&mut stage.conn, HOST, 2, held, stretch).await.expect("an answer");
+        found.extend(strays);
+        left = next;
+    }
+    found
 }

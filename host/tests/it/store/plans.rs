@@ -71,6 +71,12 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
             format!("1, {}, 0", many("1", "int")),
             vec!["task_by_lane", "task_by_good_until", "lane_pkey"],
         ),
+        (
+            "strays",
+            include_str!("../../../sql/strays.sql"),
+            format!("1, 1, {ids}, 1, 0, 1000000000, {count}"),
+            vec!["task_by_lane", "Tid Scan task"],
+        ),
         ("look_live", include_str!("../../../sql/look_live.sql"), ids, vec!["task_pkey"]),
     ]
 }
