@@ -23,6 +23,7 @@ mod pulse;
 mod quarantine;
 mod settles;
 mod shift;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;
