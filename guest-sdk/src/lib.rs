@@ -31,7 +31,7 @@
 //!
 //! 1. [`task`](macro@task) keeps the function as it is and adds a unit type beside it (`WordCount`) that stands for the task.
 //! 2. [`plugin!`] names the plugin, gives those types their full names ([`Task::NAME`]) and exports the component.
-//! 3. [`attempt`], [`log`](mod@log), [`progress`], [`cancellation`] and [`checkpoint`] are what a running task may ask of its host.
+//! 3. [`attempt`], [`log`](mod@log), [`progress`], [`cancellation`], [`checkpoint`] and [`tasks`] are what a running task may ask of its host.
 //! 4. [`Failure`] is how a task says no.
 //! 5. [`testing`] is the same world without a host: a task is unit-tested natively, by calling it.
 //!
@@ -44,10 +44,12 @@ pub use task::{Task, TaskRef};
 #[cfg(feature = "author")]
 mod author;
 
+#[cfg(all(feature = "author", target_arch = "wasm32"))]
+pub use author::keyvalue;
 #[cfg(all(feature = "author", not(target_arch = "wasm32")))]
 pub use author::testing;
 #[cfg(feature = "author")]
-pub use author::{Plugin, attempt, cancellation, checkpoint, failure, log, prelude, progress};
+pub use author::{Plugin, attempt, cancellation, checkpoint, failure, log, prelude, progress, tasks};
 #[cfg(feature = "author")]
 pub use failure::{Failure, Retry};
 #[cfg(feature = "author")]

@@ -67,7 +67,8 @@ impl Hostler {
         match &self.0 {
             Some(named) => Ok(Command::new(named)),
             None => {
-                let mut command = Command::new(std::env::current_exe()?);
+                // The program itself, also once a newer one has been built in its place.
+                let mut command = Command::new("/proc/self/exe");
                 command.env(AS_HOSTLER, "1");
                 Ok(command)
             }

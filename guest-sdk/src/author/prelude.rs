@@ -8,4 +8,4 @@ pub use serde::{Deserialize, Serialize};
 pub use serde_json::{Value, json};
 
 pub use super::failure::{Failure, Retry};
-pub use super::{attempt, cancellation, checkpoint, log, progress};
+pub use super::{attempt, cancellation, checkpoint, log, progress, tasks};

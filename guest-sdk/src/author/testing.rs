@@ -71,6 +71,23 @@ pub struct Seen<R> {
     pub progress: Vec<(f64, String)>,
     /// What is kept now, by this attempt and by those before it.
     pub kept: BTreeMap<String, Vec<u8>>,
+    /// The tasks sent, one for each key.
+    pub sent: Vec<Sent>,
+}
+
+/// A task that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// What it got for an id.
+    pub id: String,
+    /// Its full name.
+    pub task: String,
+    /// JSON.
+    pub args: String,
+    /// What the sending task calls it.
+    pub key: Option<String>,
+    /// Starts no sooner than so many milliseconds later.
+    pub delay_ms: Option<u64>,
 }
 
 impl<R> Seen<R> {

@@ -12,7 +12,9 @@ use super::log::Level;
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
-        world: "plugin",
+        world: "granted",
+        // What no plugin calls is not linked, but names its types.
+        generate_all,
         pub_export_macro: true,
         export_macro_name: "export_plugin",
         default_bindings_module: "hostler_guest::__private::bindings",
@@ -32,6 +34,15 @@ pub(crate) fn log(level: Level, message: &str) {
         Level::Error => host::Level::Error,
     };
     host::write(level, message);
+}
+
+pub(crate) fn send(
+    task: &str,
+    args: &[u8],
+    key: Option<&str>,
+    delay_ms: Option<u64>,
+) -> Result<String, String> {
+    bindings::hostler::plugin::tasks::send(task, args, key, delay_ms)
 }
 
 /// The body of the export `describe`.

@@ -72,6 +72,7 @@ fn show(info: &TaskInfo) -> Result<(), Exit> {
     row("status", &format!("{}{cancel}", info.status))?;
     maybe("progress", info.progress.as_ref().map(|p| format!("{:.0} % {}", p.fraction * 100.0, p.note)))?;
     row("queue", &format!("{}, priority {}", info.queue, info.priority))?;
+    maybe("parent", info.parent.map(|parent| parent.to_string()))?;
     row("attempts", &info.attempt)?;
     row("retries", &format!("{} of {}", info.retry_count, info.max_retries))?;
     if info.redeliveries > 0 || info.releases > 0 {

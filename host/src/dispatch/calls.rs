@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use crate::sandbox::HostCalls;
-use crate::store::{Kept, PgPool, StoreError};
-use crate::task::{Claim, Session, TaskId};
+use crate::store::{Doorbell, Kept, PgPool, SentChild, StoreError};
+use crate::task::{Claim, NewChild, Session, TaskId};
 
 use super::clock::Lease;
 use super::shift::Shift;
@@ -21,6 +21,7 @@ pub(super) struct Calls {
     claim: i64,
     lease: Arc<Lease>,
     pool: PgPool,
+    doorbell: Doorbell,
     /// Statements run with the host's other ones: a guest's threads may be busy.
     runtime: Handle,
     /// How far it says it is, until the next poll writes it down: a flood of reports costs one write.
@@ -35,9 +36,28 @@ impl Calls {
             claim: claim.number,
             lease: shift.lease().clone(),
             pool: shift.guests_pool().clone(),
+            doorbell: shift.shared().doorbell.clone(),
             runtime: Handle::current(),
             reported: Mutex::default(),
         }
+    }
+
+    pub(super) fn pool(&self) -> PgPool {
+        self.pool.clone()
+    }
+
+    /// The claim that every write is fenced by.
+    pub(super) fn held(&self) -> (Session, TaskId, i64) {
+        (self.session, self.task, self.claim)
+    }
+
+    /// Asks the database from the host's own threads. Started at once; what nobody waits for any more still ends.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, String>> + Send + 'static {
+        let asked = self.runtime.spawn(question);
+        async move { asked.await.map_err(|_| CLOSING.to_owned())?.map_err(|error| told(&error)) }
     }
 
     /// What was reported since the last call.
@@ -61,30 +81,49 @@ impl HostCalls for Calls {
     }
 
     fn recall(&self, name: String) -> BoxFuture<'static, Result<Option<Vec<u8>>, String>> {
-        let (pool, task) = (self.pool.clone(), self.task);
-        let asked = self.runtime.spawn(async move { crate::store::recall(&pool, task, &name).await });
-        async move { asked.await.map_err(|_| CLOSING.to_owned())?.map_err(|error| told(&error)) }.boxed()
+        let (pool, task) = (self.pool(), self.task);
+        self.ask(async move { crate::store::recall(&pool, task, &name).await }).boxed()
     }
 
     fn keep(&self, name: String, value: Vec<u8>) -> BoxFuture<'static, Result<(), String>> {
-        let (pool, held) = (self.pool.clone(), (self.session, self.task, self.claim));
-        let asked = self.runtime.spawn(async move { crate::store::keep(&pool, held, &name, &value).await });
+        let (pool, held) = (self.pool(), self.held());
+        let asked = self.ask(async move { crate::store::keep(&pool, held, &name, &value).await });
         async move {
-            match asked.await.map_err(|_| CLOSING.to_owned())? {
-                Ok(Kept::Yes) => Ok(()),
-                Ok(Kept::Full) => Err("the task keeps as many steps as it may".to_owned()),
-                Ok(Kept::Lost) => Err("the attempt is no longer this host's".to_owned()),
-                Err(error) => Err(told(&error)),
+            match asked.await? {
+                Kept::Yes => Ok(()),
+                Kept::Full => Err("the task keeps as many steps as it may".to_owned()),
+                Kept::Lost => Err(LOST.to_owned()),
+            }
+        }
+        .boxed()
+    }
+
+    fn send(&self, child: NewChild) -> BoxFuture<'static, Result<String, String>> {
+        let (pool, held, doorbell) = (self.pool(), self.held(), self.doorbell.clone());
+        let asked = self.ask(async move {
+            let sent = crate::store::send_child(&pool, held, &child).await?;
+            if let SentChild::Yes(_, Some(lane)) = sent {
+                doorbell.lanes(vec![lane]);
+            }
+            Ok(sent)
+        });
+        async move {
+            match asked.await? {
+                SentChild::Yes(id, _) => Ok(id.to_string()),
+                SentChild::Lost => Err(LOST.to_owned()),
+                SentChild::Refused(why) => Err(why),
             }
         }
         .boxed()
     }
 }
 
+/// What a guest is told whose attempt has been given to somebody else.
+pub(super) const LOST: &str = "the attempt is no longer this host's";
 const CLOSING: &str = "the host is closing";
 
 /// A guest learns that storage failed, and nothing about the database.
 fn told(error: &StoreError) -> String {
-    tracing::warn!(%error, "a guest's step could not be kept or read");
+    tracing::warn!(%error, "what a guest asked of the database failed");
     "storage failed; try again".to_owned()
 }

@@ -25,6 +25,7 @@ mod quarantine;
 mod settles;
 mod shift;
 mod strays;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -74,6 +74,8 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
                         [
                             "hostler:plugin/progress@",
                             "hostler:plugin/checkpoint@",
+                            "hostler:plugin/tasks@",
+                            "wasi:keyvalue/",
                             "wasi:http/outgoing-handler@",
                         ]
                         .iter()

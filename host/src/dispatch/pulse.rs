@@ -360,6 +360,7 @@ impl Keeper {
         }
         let pruned = crate::store::prune(conn, days, BATCH).await?;
         let swept = crate::store::sweep(conn, BATCH).await?;
-        Ok([pruned.tasks, pruned.keys, pruned.hosts, swept].contains(&BATCH))
+        let families = crate::store::sweep_families(conn, BATCH).await?;
+        Ok([pruned.tasks, pruned.keys, pruned.hosts, swept, families].contains(&BATCH))
     }
 }

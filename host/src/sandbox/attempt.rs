@@ -16,12 +16,13 @@ use super::grants::Powers;
 use super::guest::{self, Facts, Guest};
 use super::meter::Meter;
 use super::plugin::Body;
+use super::reach::Values;
 use super::stop::{Stop, Wish, after};
 use super::{Limits, Plugin, result};
-use crate::task::{Contract, GuestFailure, GuestRetry, Outcome, Report, TaskId, Used};
+use crate::task::{Contract, GuestFailure, GuestRetry, NewChild, Outcome, Report, TaskId, Used};
 
 /// What a guest may ask of the host beside its sandbox. Called from the guest's thread.
-pub trait HostCalls: Send + Sync {
+pub trait HostCalls: Values {
     /// How far the attempt is: 0 to 1, and a note of at most 1 KiB. Quick, and never waiting.
     fn progress(&self, fraction: f64, note: &str);
 
@@ -39,6 +40,12 @@ pub trait HostCalls: Send + Sync {
     /// # Errors
     /// Why it is not kept, for the guest.
     fn keep(&self, name: String, value: Vec<u8>) -> BoxFuture<'static, Result<(), String>>;
+
+    /// Sends a task durably, fenced by the attempt's claim, and gives its id. A future that is dropped may have sent it.
+    ///
+    /// # Errors
+    /// Why nothing was sent, for the guest.
+    fn send(&self, child: NewChild) -> BoxFuture<'static, Result<String, String>>;
 }
 
 /// One attempt to run.

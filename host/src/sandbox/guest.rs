@@ -13,13 +13,15 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, p2};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::bindings::{attempt, cancellation, checkpoint, log, progress};
+use super::bindings::{atomics, attempt, cancellation, checkpoint, keyvalue, log, progress, tasks};
 use super::error::SandboxError;
 use super::grants::Powers;
 use super::http::{Asked, Requests};
 use super::journal::{Journal, Pipe, Stream};
 use super::limiter::Limiter;
+use super::linked::Granted;
 use super::meter::{CpuExceeded, Meter};
+use super::reach::Reach;
 use super::{HostCalls, Limits, Stop};
 use crate::task::TaskId;
 
@@ -32,47 +34,17 @@ const STEP_BYTES_MAX: usize = 1 << 20;
 /// How many steps an attempt keeps that no host stands behind: with their size, they are bounded.
 const STEPS_MAX: usize = 4;
 
-/// Every interface a component may import without a grant, up to the part of its version that matters.
-const LINKED: &[&str] = &[
-    "hostler:plugin/attempt@0.1",
-    "hostler:plugin/cancellation@0.1",
-    "hostler:plugin/checkpoint@0.1",
-    "hostler:plugin/log@0.1",
-    "hostler:plugin/progress@0.1",
-    "wasi:cli/environment@0.2",
-    "wasi:cli/exit@0.2",
-    "wasi:cli/stderr@0.2",
-    "wasi:cli/stdin@0.2",
-    "wasi:cli/stdout@0.2",
-    "wasi:cli/terminal-input@0.2",
-    "wasi:cli/terminal-output@0.2",
-    "wasi:cli/terminal-stderr@0.2",
-    "wasi:cli/terminal-stdin@0.2",
-    "wasi:cli/terminal-stdout@0.2",
-    "wasi:clocks/monotonic-clock@0.2",
-    "wasi:clocks/wall-clock@0.2",
-    "wasi:filesystem/preopens@0.2",
-    "wasi:filesystem/types@0.2",
-    "wasi:io/error@0.2",
-    "wasi:io/poll@0.2",
-    "wasi:io/streams@0.2",
-    "wasi:random/insecure-seed@0.2",
-    "wasi:random/insecure@0.2",
-    "wasi:random/random@0.2",
-];
-
-/// What a grant of HTTP links in addition.
-const HTTP: &[&str] = &["wasi:http/outgoing-handler@0.2", "wasi:http/types@0.2"];
-
 /// One attempt as its guest sees it: the data of a store.
 pub(super) struct Guest {
     pub(super) limiter: Limiter,
     pub(super) journal: Journal,
     facts: Facts,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     /// Made for plugins that have a grant.
     http: Option<Box<Requests>>,
+    /// What it reaches through the database; nothing without a grant.
+    pub(super) reach: Reach,
     /// Steps of an attempt that no host stands behind.
     kept: BTreeMap<String, Vec<u8>>,
 }
@@ -80,7 +52,8 @@ pub(super) struct Guest {
 impl Guest {
     /// The first thing it asked for that its grants refuse.
     pub(super) fn denied(&self) -> Option<String> {
-        self.http.as_ref()?.denied()
+        let of_http = || self.http.as_ref()?.denied();
+        of_http().or_else(|| self.reach.denied())
     }
 }
 
@@ -116,6 +89,7 @@ pub(super) fn store(
         .allow_tcp(false)
         .allow_udp(false);
     let mut http = None;
+    let mut reach = Reach::default();
     if let Some(powers) = powers {
         wasi.envs(&powers.env);
         for directory in &powers.directories {
@@ -126,6 +100,7 @@ pub(super) fn store(
             })?;
         }
         let asked = Asked { host: facts.host_calls.clone(), stop: facts.stop.clone() };
+        reach = Reach::new(powers, asked.clone());
         http = Some(Box::new(Requests::new(powers.http.clone(), limits, asked)));
     }
     let mut table = ResourceTable::new();
@@ -137,6 +112,7 @@ pub(super) fn store(
         wasi: wasi.build(),
         table,
         http,
+        reach,
         kept: BTreeMap::new(),
     };
     let mut store = Store::new(engine, guest);
@@ -156,7 +132,7 @@ pub(super) fn store(
     Ok(store)
 }
 
-/// Links all of [`LINKED`] and nothing else; made once.
+/// Links all that needs no grant ([`super::linked`]) and nothing else; made once.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     use p2::bindings::{cli, filesystem, random};
     let mut linker = Linker::new(engine);
@@ -184,17 +160,19 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-/// Links what a grant of HTTP adds.
-pub(super) fn link_http(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
-}
-
-/// Whether a plugin may import this interface without a grant, or with one of HTTP.
-pub(super) fn is_linked(import: &str, http: bool) -> bool {
-    let covers = |linked: &&str| {
-        import.strip_prefix(*linked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    LINKED.iter().any(covers) || http && HTTP.iter().any(covers)
+/// Links what its grants add for one plugin.
+pub(super) fn link_granted(linker: &mut Linker<Guest>, granted: Granted) -> wasmtime::Result<()> {
+    if granted.http {
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    }
+    if granted.send {
+        tasks::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
+    }
+    if granted.keyvalue {
+        keyvalue::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
+        atomics::add_to_linker::<Guest, HasSelf<Guest>>(linker, |g| g)?;
+    }
+    Ok(())
 }
 
 impl WasiView for Guest {
@@ -287,27 +265,5 @@ impl checkpoint::Host for Guest {
 impl cancellation::Host for Guest {
     fn requested(&mut self) -> bool {
         self.facts.stop.is_requested()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_linked;
-
-    #[test]
-    fn only_what_is_linked_is_said_to_be() {
-        for yes in ["wasi:io/poll@0.2.6", "wasi:io/poll@0.2", "hostler:plugin/log@0.1.0"] {
-            assert!(is_linked(yes, false), "{yes}");
-        }
-        assert!(is_linked("wasi:http/types@0.2.0", true));
-        for no in [
-            "wasi:io/poll@0.3.0",
-            "wasi:io/poll@0.20.0",
-            "wasi:io/polls@0.2.0",
-            "wasi:http/types@0.2.0",
-            "log",
-        ] {
-            assert!(!is_linked(no, false), "{no}");
-        }
     }
 }

@@ -20,10 +20,11 @@ use super::compile::Compiler;
 use super::engine;
 use super::error::{Fault, PluginError, SandboxError, one_line, panic_text};
 use super::grants::Powers;
-use super::guest::link_http;
-use super::guest::{Facts, Guest, is_linked};
+use super::guest::{Facts, Guest, link_granted};
 use super::limits::Layers;
-use super::plugin::{Body, Granted, Surface};
+use super::linked::Granted;
+use super::plugin;
+use super::plugin::{Body, Surface};
 use super::reflect::{self, Found};
 use super::stop::after;
 use super::{GrantsFile, Limits, Plugin, Sandbox, Stop};
@@ -107,7 +108,7 @@ impl Sandbox {
             cache: self.cache.clone(),
             compiler: self.compiler.clone(),
             stack_bytes: self.stack_bytes,
-            http: powers.as_ref().is_some_and(|powers| powers.http.is_some()),
+            granted: Granted::by(powers.as_ref()),
         };
         let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
         let Built { digest, surface, denied, unserved, body } = match built {
@@ -142,7 +143,7 @@ impl Sandbox {
             plugin: asked.limits,
             tasks: asked.tasks,
         };
-        Ok(Plugin::new(body, digest, descriptor, surface, Granted { powers, layers, notes }))
+        Ok(Plugin::new(body, digest, descriptor, surface, plugin::Granted { powers, layers, notes }))
     }
 
     async fn describe(&self, pre: &GuestPre<Guest>) -> Result<Descriptor, Fault> {
@@ -187,8 +188,7 @@ struct Workshop {
     cache: Option<Arc<Cache>>,
     compiler: Option<Compiler>,
     stack_bytes: u64,
-    /// Whether HTTP is granted.
-    http: bool,
+    granted: Granted,
 }
 
 struct Built {
@@ -220,21 +220,19 @@ impl Workshop {
             Some(_) => None,
             None => Some(self.reflect(&component, &ty)?),
         };
-        let unlinked = || imports.iter().filter(|import| !is_linked(import, self.http));
+        let unlinked = || imports.iter().filter(|import| !self.granted.links(import));
         let unknown = by_reason(unlinked().filter(|import| power(import).is_none()), stranger);
         if !unknown.is_empty() {
             return Err(Fault::MissingImports(unknown));
         }
         let denied = by_reason(unlinked(), |import| power(import).unwrap_or_default());
-        let pre = if denied.is_empty() && !self.http {
+        let pre = if denied.is_empty() && self.granted == Granted::default() {
             self.linker.instantiate_pre(&component)
         } else {
             // A copy for this plugin alone: others may get what this one does not.
             let mut linker = Linker::clone(&self.linker);
-            if self.http {
-                link_http(&mut linker).map_err(invalid)?;
-            }
-            deny(&mut linker, &self.engine, &ty, self.http).map_err(invalid)?;
+            link_granted(&mut linker, self.granted).map_err(invalid)?;
+            deny(&mut linker, &self.engine, &ty, self.granted).map_err(invalid)?;
             linker.instantiate_pre(&component)
         };
         let pre = pre.map_err(|error| Fault::MissingImports(vec![one_line(&error)]))?;
@@ -276,9 +274,9 @@ fn deny(
     linker: &mut Linker<Guest>,
     engine: &Engine,
     ty: &types::Component,
-    http: bool,
+    granted: Granted,
 ) -> wasmtime::Result<()> {
-    for (name, import) in ty.imports(engine).filter(|(name, _)| !is_linked(name, http)) {
+    for (name, import) in ty.imports(engine).filter(|(name, _)| !granted.links(name)) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
         let mut stand_in = linker.instance(name)?;
         for (export, item) in interface.exports(engine) {
@@ -318,8 +316,10 @@ fn power(import: &str) -> Option<&'static str> {
     match import.split(['/', '@']).next().unwrap_or_default() {
         "wasi:http" => Some("outbound HTTP is not granted; add [[http]] with origin = \"https://…\""),
         "wasi:sockets" => Some("raw sockets are granted to none, and no line changes that"),
-        "wasi:keyvalue" | "wasi:config" | "wasi:blobstore" => {
-            Some("a store is granted to none, and no line changes that")
+        "wasi:keyvalue" => Some("a key-value store is not granted; add [keyvalue] with buckets = [\"…\"]"),
+        "wasi:config" | "wasi:blobstore" => Some("a store is granted to none, and no line changes that"),
+        "hostler:plugin" if import.starts_with("hostler:plugin/tasks@0.1.") => {
+            Some("sending tasks is not granted; add [send] with tasks = [\"…\"]")
         }
         _ => None,
     }

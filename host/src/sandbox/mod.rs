@@ -18,9 +18,11 @@ mod http;
 mod journal;
 mod limiter;
 mod limits;
+mod linked;
 mod load;
 mod meter;
 mod plugin;
+mod reach;
 mod reflect;
 mod registry;
 mod result;
@@ -42,9 +44,13 @@ pub use attempt::{Call, HostCalls};
 pub use compile::{CompileLimits, Compiler, compile_as_child};
 pub use error::{Fault, PluginError, SandboxError};
 pub(crate) use grants::read_grants;
-pub use grants::{Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, Origin, SecretRule, SecretSources};
+pub use grants::{
+    Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, KeyValueRule, Origin, SecretRule, SecretSources,
+    SendRule,
+};
 pub use limits::{Effective, Limits, SomeLimits, Source};
 pub use plugin::Plugin;
+pub use reach::{Listed, Values};
 pub use registry::{Loaded, Problem, Registry};
 pub use stop::Stop;
 

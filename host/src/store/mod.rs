@@ -8,6 +8,7 @@
 
 mod cancel;
 mod checkpoint;
+mod child;
 mod claim;
 mod connect;
 mod error;
@@ -24,10 +25,12 @@ mod send;
 mod settle;
 mod strays;
 mod upkeep;
+mod value;
 mod wake;
 
 pub use cancel::Cancelled;
 pub use checkpoint::{Kept, keep, recall, sweep};
+pub use child::{SentChild, send_child, sweep_families};
 pub use claim::{Claimed, Mark, claim, fence};
 use connect::Trust;
 pub use connect::{Between, Connect, Role, aim, between, conn, idle_pool, pool};
@@ -46,6 +49,7 @@ pub use settle::{Settle, Settled, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use strays::{Stretch, claims_lost, strays};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
+pub use value::{BucketMax, ValueKey, Written, add_value, delete_value, set_value, value, value_keys};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 
 use std::sync::Arc;

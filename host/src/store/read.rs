@@ -84,7 +84,7 @@ pub struct TaskRow {
     pub policy: String,
     /// Whether a cancel waits for the running attempt.
     pub cancel_requested: bool,
-    /// The task it repeats.
+    /// The task it repeats, or the one that sent it.
     pub parent: Option<TaskId>,
     /// When it was sent.
     pub sent_at: DateTime<Utc>,

@@ -4,6 +4,7 @@
 //! task's fate is a function from values to values ([`verdict::decide`]) and is tested as a table.
 
 mod attempt;
+mod child;
 mod code;
 mod descriptor;
 mod error;
@@ -14,6 +15,7 @@ mod status;
 pub mod verdict;
 
 pub use attempt::{AttemptOutcome, Claim, GuestFailure, GuestRetry, Outcome, Report, Session, Used};
+pub use child::NewChild;
 pub use code::{Contract, Ending, ErrorCode, Family, Operational, Retrieval, Sandbox};
 pub use descriptor::{CONTRACT, Descriptor, DescriptorError, Policy, TaskDescriptor};
 pub use error::TaskError;

@@ -1,10 +1,12 @@
 //! Hosts at work, together and against each other, in one process.
 
+mod children;
 mod failing;
 mod late;
 mod plugins;
 mod pressure;
 mod quarantine;
+mod values;
 mod work;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! seen in the server's own list of who waits for a lock.
 
 mod checkpoints;
+mod children;
 mod claims;
 mod cost;
 mod dead;
@@ -19,3 +20,4 @@ mod poison;
 mod retention;
 mod stage;
 mod upgrade;
+mod values;

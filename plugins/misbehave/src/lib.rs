@@ -2,9 +2,10 @@
 //!
 //! Not for production, though nothing here can do harm: that is what the tests show. `run_away` holds what ends an
 //! attempt by force, `run_over` what is too much, `peculiar` what is merely odd,
-//! `trespass` what reaches outside.
+//! `trespass` what reaches outside, `reach` what reaches for the host's database.
 
 pub mod peculiar;
+pub mod reach;
 pub mod run_away;
 pub mod run_over;
 pub mod trespass;
@@ -30,6 +31,9 @@ hostler_guest::plugin!(
         peculiar::sleep,
         peculiar::spin_until_cancelled,
         peculiar::step,
+        reach::fork_bomb,
+        reach::send,
+        reach::store,
         trespass::fetch,
         trespass::read,
         trespass::variable,

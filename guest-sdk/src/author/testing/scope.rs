@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::mem;
 
-use super::{Attempt, Level, Seen};
+use super::{Attempt, Level, Seen, Sent};
 
 struct Scope {
     attempt: Attempt,
     lines: Vec<(Level, String)>,
     progress: Vec<(f64, String)>,
+    sent: Vec<Sent>,
 }
 
 thread_local! {
@@ -25,14 +26,14 @@ impl Drop for Restore {
 }
 
 pub(super) fn run<R>(attempt: Attempt, body: impl FnOnce() -> R) -> Seen<R> {
-    let scope = Scope { attempt, lines: Vec::new(), progress: Vec::new() };
+    let scope = Scope { attempt, lines: Vec::new(), progress: Vec::new(), sent: Vec::new() };
     let mut restore = Restore(CURRENT.replace(Some(scope)));
     let result = body();
     let outer = restore.0.take();
     mem::forget(restore);
-    let Scope { lines, progress, attempt } =
+    let Scope { lines, progress, attempt, sent } =
         CURRENT.replace(outer).expect("an inner scope restores the outer one");
-    Seen { result, lines, progress, kept: attempt.kept }
+    Seen { result, lines, progress, kept: attempt.kept, sent }
 }
 
 fn read<R>(get: impl FnOnce(&Attempt) -> R) -> R {
@@ -84,6 +85,24 @@ pub(crate) fn keep(name: &str, value: &[u8]) -> Result<(), String> {
         }
     });
     Ok(())
+}
+
+pub(crate) fn send(
+    task: &str,
+    args: &[u8],
+    key: Option<&str>,
+    delay_ms: Option<u64>,
+) -> Result<String, String> {
+    CURRENT.with_borrow_mut(|scope| {
+        let Some(scope) = scope else { return Ok(Attempt::default().id) };
+        if let Some(before) = scope.sent.iter().find(|sent| key.is_some() && sent.key.as_deref() == key) {
+            return Ok(before.id.clone());
+        }
+        let id = format!("00000000-0000-7000-8000-{:012}", scope.sent.len() + 1);
+        let (task, args) = (task.to_owned(), String::from_utf8_lossy(args).into_owned());
+        scope.sent.push(Sent { id: id.clone(), task, args, key: key.map(str::to_owned), delay_ms });
+        Ok(id)
+    })
 }
 
 pub(crate) fn report(fraction: f64, note: &str) {

@@ -15,6 +15,8 @@ const WIT: &[(&str, &str)] = &[
     ("guest.wit", include_str!("../../../../wit/guest.wit")),
     ("host.wit", include_str!("../../../../wit/host.wit")),
     ("world.wit", include_str!("../../../../wit/world.wit")),
+    ("deps/keyvalue/atomic.wit", include_str!("../../../../wit/deps/keyvalue/atomic.wit")),
+    ("deps/keyvalue/store.wit", include_str!("../../../../wit/deps/keyvalue/store.wit")),
 ];
 
 /// One project's place under `target/guests`. One process at a time has it.

@@ -9,6 +9,7 @@ use toml::Table;
 use super::keys::{check, read, take_table, take_tables};
 use super::origin::{Origin, Target};
 use super::place::read_text;
+use super::reach::{self, KeyValueRule, SendRule};
 use crate::sandbox::limits::{Limits, SomeLimits};
 
 /// The longest file of grants, in bytes.
@@ -27,6 +28,10 @@ pub struct GrantsFile {
     pub env: BTreeMap<String, String>,
     /// Secrets, by the variable that holds the placeholder.
     pub secrets: BTreeMap<String, SecretRule>,
+    /// The tasks it may send.
+    pub send: Option<SendRule>,
+    /// The buckets of values it may use.
+    pub keyvalue: Option<KeyValueRule>,
     /// The limits of all its tasks.
     pub limits: SomeLimits,
     /// The limits of single tasks, by short name.
@@ -81,6 +86,10 @@ pub struct GrantsCeiling {
     pub env: Vec<String>,
     /// Where secrets may come from.
     pub secrets: SecretSources,
+    /// The tasks that may be sent: both the ceiling and the grant have to name each.
+    pub send: SendRule,
+    /// The buckets of values.
+    pub keyvalue: KeyValueRule,
 }
 
 /// Where secrets may come from. What a guest calls one says nothing about what it is.
@@ -106,7 +115,9 @@ impl GrantsFile {
     /// What is wrong, with the key; an unknown key with the nearest known one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut file = table(text)?;
-        check(&file, "", &["http", "directories", "env", "secrets", "limits", "tasks"])?;
+        let known = ["http", "directories", "env", "secrets", "send", "keyvalue", "limits", "tasks"];
+        check(&file, "", &known)?;
+        let (send, keyvalue) = (reach::send(&mut file)?, reach::keyvalue(&mut file)?);
         let http = http_rules(&mut file)?;
         let directories: Vec<Directory> = take_tables(&mut file, "directories", &["host", "guest", "write"])?;
         if let Some(odd) = directories.iter().find(|d| d.guest.is_empty() || !d.host.is_absolute()) {
@@ -149,7 +160,7 @@ impl GrantsFile {
                 "stack_bytes_max holds for the whole host: set it in the host's configuration".to_owned()
             );
         }
-        Ok(Self { http, directories, env, secrets, limits, tasks })
+        Ok(Self { http, directories, env, secrets, send, keyvalue, limits, tasks })
     }
 }
 
@@ -164,14 +175,15 @@ impl GrantsCeiling {
         struct Names {
             env: Vec<String>,
         }
-        check(&table, "grants", &["http", "directories", "env", "secrets"])?;
+        check(&table, "grants", &["http", "directories", "env", "secrets", "send", "keyvalue"])?;
+        let (send, keyvalue) = reach::ceilings(&mut table)?;
         let http = http_rules(&mut table)?;
         let directories = take_tables(&mut table, "directories", &["host", "write"])?;
         let secrets = take_table(&mut table, "secrets")?;
         check(&secrets, "grants.secrets", &["files", "env"])?;
         let secrets = read(secrets, "grants.secrets")?;
         let Names { env } = read(table, "grants")?;
-        Ok(Self { http, directories, env, secrets })
+        Ok(Self { http, directories, env, secrets, send, keyvalue })
     }
 }
 

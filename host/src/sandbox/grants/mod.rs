@@ -6,7 +6,7 @@
 //! 4. [`Powers`]: both together, resolved when the plugin is loaded; an attempt only takes them. Directories are
 //!    opened then and stay open ([`place`]).
 //!
-//! [`origin`] says which servers a rule is about, [`address`] where an address lies.
+//! [`reach`] is about what goes through the database: sends and values. [`origin`] says which servers a rule is about, [`address`] where an address lies.
 
 pub(super) mod address;
 mod file;
@@ -14,6 +14,7 @@ mod host;
 mod keys;
 pub(super) mod origin;
 mod place;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,6 +28,7 @@ pub use file::{Directory, GrantsCeiling, GrantsFile, HttpRule, SecretRule, Secre
 pub use host::Bounds;
 pub use origin::Origin;
 use place::Place;
+pub use reach::{KeyValueRule, SendRule};
 
 /// What a plugin may touch, ready to be handed to its attempts.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,9 @@ pub(super) struct Powers {
     pub(super) http: Option<Arc<Http>>,
     pub(super) directories: Vec<Place>,
     pub(super) env: Vec<(String, String)>,
+    /// What it may send, and what a ceiling allows of that.
+    pub(super) send: Option<Arc<(SendRule, Option<SendRule>)>>,
+    pub(super) keyvalue: Option<Arc<KeyValueRule>>,
 }
 
 impl Powers {
@@ -92,12 +97,31 @@ impl Powers {
         if let Some(ceiling) = ceiling {
             let (some, lost) = overlap(&file.http, &ceiling.http);
             reaches = some;
-            lost.into_iter().for_each(beyond);
+            lost.into_iter().for_each(&mut beyond);
         }
         let http = reaches
             .then(|| Http::new(file.http.clone(), ceiling.map(|c| c.http.clone()), secrets).map(Arc::new))
             .transpose()?;
-        Ok((Self { http, directories, env: env.into_iter().collect() }, notes))
+        let send = file.send.clone().map(|rule| {
+            let most = ceiling.map(|ceiling| ceiling.send.clone());
+            if let Some(most) = &most {
+                let lost = |name: &&String| !most.covers(name) && !most.tasks.contains(name);
+                rule.tasks.iter().filter(lost).for_each(|name| beyond(format!("a part of sending {name}")));
+            }
+            let rule = most.iter().fold(rule, SendRule::within);
+            Arc::new((rule, most))
+        });
+        let keyvalue = file.keyvalue.clone().map(|mut rule| {
+            if let Some(most) = ceiling.map(|ceiling| &ceiling.keyvalue) {
+                let (kept, lost) = rule.buckets.into_iter().partition(|name| covers(&most.buckets, name));
+                rule.buckets = kept;
+                let lost: Vec<String> = lost;
+                lost.into_iter().for_each(|name| beyond(format!("the bucket {name}")));
+                rule = rule.within(most);
+            }
+            Arc::new(rule)
+        });
+        Ok((Self { http, directories, env: env.into_iter().collect(), send, keyvalue }, notes))
     }
 
     /// The first directory that a guest could write the host's own files through: plugins, grants, compiled code.

@@ -190,17 +190,17 @@ pub(super) struct Hooks {
 
 /// Whom to ask, before a request leaves, whether the attempt is still this host's.
 #[derive(Clone, Default)]
-pub(super) struct Asked {
-    pub(super) host: Option<Arc<dyn HostCalls>>,
-    pub(super) stop: Stop,
+pub(in crate::sandbox) struct Asked {
+    pub(in crate::sandbox) host: Option<Arc<dyn HostCalls>>,
+    pub(in crate::sandbox) stop: Stop,
 }
 
 impl Asked {
     /// Returns if it is. Else the attempt ends here, and this never returns: an error would be the guest's to
     /// handle, and it might go on.
-    async fn may_act(&self) {
+    pub(in crate::sandbox) async fn may_act(&self) {
         if self.host.as_ref().is_some_and(|host| !host.may_act()) {
-            self.stop.interrupt("the host's lease ran out before a request could leave");
+            self.stop.interrupt("the host's lease ran out before a call could leave");
             std::future::pending::<()>().await;
         }
     }
@@ -208,14 +208,14 @@ impl Asked {
 
 /// The first request that was refused, for whoever asks what became of the attempt.
 #[derive(Clone, Default)]
-pub(super) struct Denied(Arc<Mutex<Option<String>>>);
+pub(in crate::sandbox) struct Denied(Arc<Mutex<Option<String>>>);
 
 impl Denied {
-    pub(super) fn first(&self) -> Option<String> {
+    pub(in crate::sandbox) fn first(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn tell(&self, what: String) {
+    pub(in crate::sandbox) fn tell(&self, what: String) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
