@@ -154,7 +154,8 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
                 tracing::warn!(%error, "a poll failed; the next one tries again");
                 shift.reach.doubt();
                 keeper.conn = None;
-                changes.mark_changed();
+                // Published again, for it may not have been; at the pace of polls, for the server may be gone.
+                offers_changed = true;
                 POLL
             }
         };

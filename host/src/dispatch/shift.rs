@@ -71,7 +71,9 @@ impl Shift {
         let mut conn = crate::store::conn(&shared.connect, Role::Hot).await?;
         if let Some(lost) = lost {
             crate::store::survived(&mut conn, lost).await?;
-            quarantine::rejudge(&mut conn, config.lease).await?;
+            if config.quarantine {
+                quarantine::rejudge(&mut conn, config.lease).await?;
+            }
         }
         let row = HostRow {
             session,

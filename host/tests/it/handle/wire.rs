@@ -21,6 +21,7 @@ struct State {
     statements: watch::Sender<usize>,
     listens: AtomicUsize,
     connections: AtomicUsize,
+    attempts: AtomicUsize,
     refusing: AtomicBool,
     /// Cut in the middle of a statement that holds this text, after it reached the server.
     trap: Mutex<Option<Vec<u8>>>,
@@ -41,6 +42,7 @@ impl Wire {
             statements: watch::Sender::new(0),
             listens: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            attempts: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
             trap: Mutex::default(),
             cut: Mutex::default(),
@@ -49,6 +51,7 @@ impl Wire {
         let accepting = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                accepting.attempts.fetch_add(1, Ordering::SeqCst);
                 if !accepting.refusing.load(Ordering::SeqCst) {
                     tokio::spawn(connect(accepting.clone(), client));
                 }
@@ -86,6 +89,11 @@ impl Wire {
     /// Connections that are open.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections that were asked for so far, refused ones too.
+    pub(crate) fn attempts(&self) -> usize {
+        self.state.attempts.load(Ordering::SeqCst)
     }
 
     /// Cuts every connection; new ones are refused until `mend`.

@@ -20,12 +20,21 @@ async fn an_outage_longer_than_the_lease_makes_no_poison_pill() {
     // One survives no lost host at all.
     let task = client.task("misbehave.step").redeliveries(1).unpublished();
     let task = task.send(json!({"steps": 1, "ms": 1, "stay": true})).await.expect("sent");
-    for round in 1..=3 {
+    // A busy machine may give it back once more, for want of a lease that holds.
+    let mut attempt = 0;
+    let runs_anew = async |attempt: &mut u32| {
         until("it runs", async || {
             let story = info(&task).await;
-            story.status == Status::Running && story.attempt == round
+            let anew = story.status == Status::Running && story.attempt > *attempt;
+            if anew {
+                *attempt = story.attempt;
+            }
+            anew
         })
         .await;
+    };
+    for _ in 0..3 {
+        runs_anew(&mut attempt).await;
         let running = || hosts.iter().map(hostler::dispatch::Host::running).sum::<usize>();
         cluster.stop(Stop::Fast);
         let error = client.send("misbehave.noop", json!({})).await.expect_err("nobody is there");
@@ -37,9 +46,10 @@ async fn an_outage_longer_than_the_lease_makes_no_poison_pill() {
         assert_eq!(running(), 1);
         tokio::task::block_in_place(|| cluster.again());
     }
-    until("it runs again", async || info(&task).await.attempt == 4).await;
+    runs_anew(&mut attempt).await;
     let story = info(&task).await;
-    assert_eq!((story.redeliveries, story.retry_count, story.releases), (0, 0, 3));
+    assert_eq!((story.redeliveries, story.retry_count), (0, 0));
+    assert!(story.releases >= 3, "{}", story.releases);
     let attempts = story.attempts.expect("asked for");
     assert!(attempts.iter().all(|attempt| attempt.outcome == AttemptOutcome::Released), "{attempts:?}");
     assert_eq!(cluster.count("jobs", "select count(*) from hostler.host where lost").await, 0);
@@ -77,4 +87,20 @@ async fn connections_that_fall_silent_are_given_up() {
     running.get(Some(LONG)).await.expect("settled on another connection");
     assert_eq!(info(&running).await.attempt, 1);
     host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_connections_are_refused_asks_at_its_usual_pace() {
+    let database = crate::support::database();
+    let wire = Wire::to(&database.url()).await;
+    let host = host(wire.url(), |c| c.lease = LEASE).await;
+    wire.cut();
+    let (began, before) = (Instant::now(), wire.attempts());
+    until("a lease is over", async || began.elapsed() > LEASE).await;
+    let asked = wire.attempts() - before;
+    // Three beats a lease, each tried ten times, and little else; without a pause it is thousands a second.
+    assert!((10..400).contains(&asked), "{asked}");
+    let client = wire.client().connect().await;
+    assert!(client.is_err(), "still refused");
+    host.drain(Duration::ZERO).await;
 }
