@@ -73,6 +73,12 @@ impl Grants {
         if imports("wasi:http/") {
             lines.extend(HTTP.lines().map(str::to_owned));
         }
+        if imports("hostler:plugin/tasks@") {
+            lines.extend(SEND.lines().map(str::to_owned));
+        }
+        if imports("wasi:keyvalue/") {
+            lines.extend(KEYVALUE.lines().map(str::to_owned));
+        }
         if imports("wasi:filesystem/") {
             lines.extend(DIRECTORIES.lines().map(str::to_owned));
         }
@@ -94,6 +100,18 @@ const HTTP: &str = r#"
 # origin = "https://api.example.com"
 # methods = ["GET", "HEAD"]
 # private = false"#;
+
+const SEND: &str = r#"
+# It imports hostler:plugin/tasks: the tasks it may send.
+# [send]
+# tasks = ["text.*"]
+# max = 100
+# family_max = 1000"#;
+
+const KEYVALUE: &str = r#"
+# It imports wasi:keyvalue: the buckets it may use. They are shared with whoever is granted the same name.
+# [keyvalue]
+# buckets = ["seen"]"#;
 
 const DIRECTORIES: &str = r#"
 # It imports wasi:filesystem, as everything does that was built with a standard library.

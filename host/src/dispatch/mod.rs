@@ -181,6 +181,7 @@ impl Host {
             bounds: config.bounds.clone(),
             cache_dir: config.cache_dir.clone(),
             compiler: config.compiler.clone(),
+            names: None,
         })?;
         let registry = Registry::open(sandbox.clone(), config.plugins.clone()).await?;
         let shared = Arc::new(Shared {

@@ -33,6 +33,9 @@ use crate::task::{Descriptor, Outcome, TaskId};
 /// The largest component, in bytes.
 pub(super) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
+/// What wasm counts memory in.
+const PAGE_BYTES: u64 = 64 << 10;
+
 /// What `describe` may use: it runs code that nobody has vouched for yet.
 const DESCRIBE: Limits = Limits {
     timeout_ms: 5_000,
@@ -93,9 +96,12 @@ impl Sandbox {
                 };
                 let resolved = self.handle().spawn_blocking(resolve).await;
                 let closing = |_| Fault::Host("the sandbox is closing".to_owned());
-                let ((powers, notes), trespass) = resolved.map_err(closing)?.map_err(lacking)?;
+                let ((mut powers, notes), trespass) = resolved.map_err(closing)?.map_err(lacking)?;
                 if let Some(what) = trespass {
                     return Err(wrong(what));
+                }
+                if let (Some(http), Some(names)) = (&mut powers.http, &self.names) {
+                    *http = Arc::new(http.with_names(names));
                 }
                 (Some(powers), notes)
             }
@@ -225,8 +231,10 @@ impl Workshop {
         if !unknown.is_empty() {
             return Err(Fault::MissingImports(unknown));
         }
-        let denied = by_reason(unlinked(), |import| power(import).unwrap_or_default());
-        let pre = if denied.is_empty() && self.granted == Granted::default() {
+        // The runtimes of some languages import sockets whether anybody opens one or not, and no grant would help.
+        let worth_telling = unlinked().filter(|import| !import.starts_with("wasi:sockets/"));
+        let denied = by_reason(worth_telling, |import| power(import).unwrap_or_default());
+        let pre = if unlinked().next().is_none() && self.granted == Granted::default() {
             self.linker.instantiate_pre(&component)
         } else {
             // A copy for this plugin alone: others may get what this one does not.
@@ -244,7 +252,8 @@ impl Workshop {
             }
         };
         let exports = ty.exports(&self.engine).map(|(name, _)| name.to_owned()).collect();
-        let memory_bytes = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
+        let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
+        let memory_bytes = pages.map(|pages| pages.saturating_mul(PAGE_BYTES));
         let surface = Surface { imports, exports, memory_bytes };
         Ok(Built { digest, surface, denied, unserved, body })
     }

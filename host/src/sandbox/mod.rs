@@ -48,6 +48,8 @@ pub use grants::{
     Bounds, Directory, GrantsCeiling, GrantsFile, HttpRule, KeyValueRule, Origin, SecretRule, SecretSources,
     SendRule,
 };
+#[doc(hidden)]
+pub use http::Names;
 pub use limits::{Effective, Limits, SomeLimits, Source};
 pub use plugin::Plugin;
 pub use reach::{Listed, Values};
@@ -67,12 +69,22 @@ pub struct SandboxConfig {
     pub cache_dir: Option<PathBuf>,
     /// Compiles apart from this process; without, a component that is hard to compile takes this one's memory.
     pub compiler: Option<Compiler>,
+    /// Looks up the names that guests ask for; the system does if `None`.
+    #[doc(hidden)]
+    pub names: Option<Names>,
 }
 
 impl Default for SandboxConfig {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { slots: 4 * threads, bounds: Bounds::default(), threads, cache_dir: None, compiler: None }
+        Self {
+            slots: 4 * threads,
+            bounds: Bounds::default(),
+            threads,
+            cache_dir: None,
+            compiler: None,
+            names: None,
+        }
     }
 }
 
@@ -83,6 +95,7 @@ pub struct Sandbox {
     bounds: Bounds,
     cache: Option<Arc<cache::Cache>>,
     compiler: Option<Compiler>,
+    names: Option<Names>,
     stack_bytes: u64,
     compiling: Arc<Semaphore>,
     /// How many handles an attempt with grants may hold: each may be a descriptor.
@@ -131,6 +144,7 @@ impl Sandbox {
             bounds: config.bounds,
             cache,
             compiler: config.compiler,
+            names: config.names,
             stack_bytes,
             compiling: Arc::new(Semaphore::new(1)),
             handles_max,

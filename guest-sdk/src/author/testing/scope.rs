@@ -95,7 +95,9 @@ pub(crate) fn send(
 ) -> Result<String, String> {
     CURRENT.with_borrow_mut(|scope| {
         let Some(scope) = scope else { return Ok(Attempt::default().id) };
-        if let Some(before) = scope.sent.iter().find(|sent| key.is_some() && sent.key.as_deref() == key) {
+        if key.is_some()
+            && let Some(before) = scope.sent.iter().find(|sent| sent.key.as_deref() == key)
+        {
             return Ok(before.id.clone());
         }
         let id = format!("00000000-0000-7000-8000-{:012}", scope.sent.len() + 1);

@@ -106,7 +106,7 @@ impl Powers {
             let most = ceiling.map(|ceiling| ceiling.send.clone());
             if let Some(most) = &most {
                 let lost = |name: &&String| !most.covers(name) && !most.tasks.contains(name);
-                rule.tasks.iter().filter(lost).for_each(|name| beyond(format!("a part of sending {name}")));
+                rule.tasks.iter().filter(lost).for_each(|name| beyond(format!("sending {name}")));
             }
             let rule = most.iter().fold(rule, SendRule::within);
             Arc::new((rule, most))

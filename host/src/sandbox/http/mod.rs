@@ -44,7 +44,25 @@ type Lookup = Arc<
     dyn Fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> + Send + Sync,
 >;
 
+/// Looks names up in place of the system: tests let one move with it.
+#[derive(Clone)]
+pub struct Names(Lookup);
+
+impl Names {
+    /// Looks a name and a port up with this function.
+    pub fn new(look: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move |host, port| Box::pin(std::future::ready(look(&host, port)))))
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
 /// What one plugin may ask of which servers. Made when it is loaded, shared by its attempts.
+#[derive(Clone)]
 pub(super) struct Http {
     rules: Vec<HttpRule>,
     ceiling: Option<Vec<HttpRule>>,
@@ -96,6 +114,11 @@ impl Http {
             })
         });
         Ok(Self { rules, ceiling, secrets, tls: TLS.clone()?, lookup })
+    }
+
+    /// The same, with names looked up elsewhere.
+    pub(in crate::sandbox) fn with_names(&self, names: &Names) -> Self {
+        Self { lookup: names.0.clone(), ..self.clone() }
     }
 
     /// Whether such a request is allowed; if so, whether the server's address may be private.

@@ -1,8 +1,11 @@
 //! What the command line tells about guests: their limits, what they import, what they lack.
 
 use std::fs;
+use std::path::Path;
 
 use super::{command, run, said};
+use hostler::sandbox::{CompileLimits, Compiler, Fault, Sandbox, SandboxConfig};
+
 use crate::support::{component, own_plugins};
 
 #[test]
@@ -82,13 +85,17 @@ fn a_component_is_shown_before_anybody_runs_it() {
     let json = run(&["inspect", file, "--json"]).ends(0).json();
     assert!(json["tasks"].as_array().is_some_and(|tasks| tasks.len() > 10), "{json}");
     assert!(json["bytes"].as_u64() > Some(10_000), "{json}");
+    let memory = json["memory_bytes"].as_u64().expect("a size");
+    assert!(memory >= 1 << 20 && memory.is_multiple_of(64 << 10), "{memory}");
 }
 
 #[test]
 fn the_grants_to_begin_with_are_a_file_that_reads() {
     let file = component("misbehave");
     let printed = run(&["grants", file.to_str().expect("text")]).ends(0).out;
-    assert!(printed.contains("# [[http]]") && printed.contains("misbehave.toml"), "{printed}");
+    for words in ["# [[http]]", "# [send]", "# [keyvalue]", "misbehave.toml"] {
+        assert!(printed.contains(words), "{words}: {printed}");
+    }
     let dir = own_plugins(&["misbehave"]);
     let path = dir.path().join("misbehave.wasm");
     let noop = ["run", path.to_str().expect("text"), "noop", "{}"];
@@ -120,4 +127,49 @@ fn a_component_that_is_hard_to_compile_is_told_with_the_limit_it_met() {
         .tells("cannot be compiled")
         .tells("memory_bytes_max");
     run(&args).ends(0);
+}
+
+/// Loads `text` with what is in this cache, and with a compiler that cannot be had.
+async fn from_cache(cache: &Path, wasm: Vec<u8>) -> Result<(), Fault> {
+    let program = "/no/such/compiler".into();
+    let compiler = Some(Compiler { program, limits: CompileLimits::default() });
+    let cache_dir = Some(cache.to_owned());
+    let config = SandboxConfig { slots: 16, threads: 1, cache_dir, compiler, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).expect("a sandbox");
+    sandbox.load("text", wasm).await.map(drop).map_err(|error| error.fault)
+}
+
+#[tokio::test]
+async fn what_was_precompiled_is_not_compiled_again_unless_it_was_changed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));
+    let path = |path: &Path| path.to_str().expect("text").to_owned();
+    let args = ["build", "text", "--plugins", &path(&plugins), "--precompile", "--cache-dir", &path(&cache)];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let mut build = command(&args);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO") && name != "CARGO_HOME" {
+            build.env_remove(name);
+        }
+    }
+    said(build.current_dir(root)).ends(0);
+    let wasm = fs::read(plugins.join("text.wasm")).expect("built");
+    from_cache(&cache, wasm.clone()).await.expect("nothing had to be compiled");
+
+    let compiled: Vec<_> = fs::read_dir(&cache)
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "cwasm"))
+        .collect();
+    let [compiled] = compiled.as_slice() else { panic!("{compiled:?}") };
+    let whole = fs::read(compiled).expect("compiled");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for (what, changed) in [("cut", &whole[..whole.len() / 2]), ("flipped", &flipped), ("empty", &[])] {
+        fs::write(compiled, changed).expect("changed");
+        let fault = from_cache(&cache, wasm.clone()).await.expect_err("it has to be compiled");
+        assert!(fault.to_string().contains("/no/such/compiler"), "{what}: {fault}");
+    }
+    fs::write(compiled, whole).expect("as it was");
+    from_cache(&cache, wasm).await.expect("it counts again");
 }

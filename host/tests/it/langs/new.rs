@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use super::{done, hostler, root};
+use super::{Stage, done, hostler, root};
+use crate::support::{LONG, on_own_runtime};
 
 struct New {
     dir: tempfile::TempDir,
@@ -84,6 +85,17 @@ impl New {
         String::from_utf8(output.stderr).expect("text")
     }
 
+    /// A host runs a task of two steps that fails between them, and goes on with what the first attempt kept.
+    fn keeps_its_steps(&self) {
+        let plugins = self.dir.path().join("plugins/dist");
+        on_own_runtime(async {
+            let stage = Stage::set(&plugins).await;
+            let seen = stage.get("my_plugin.steps", json!({})).await.expect("the second attempt");
+            assert_eq!(seen, json!({ "first": { "attempt": 1, "text": "Grüße 🦀" }, "second": 2 }));
+            stage.host.drain(LONG).await;
+        });
+    }
+
     fn greets(&self) {
         assert_eq!(self.run("greet", &json!({ "name": "Ada" })), json!({ "text": "Hello, Ada!" }));
     }
@@ -121,6 +133,14 @@ export const odd = task(({ how }) => {
   console.log("said", { how });
   return [Math.random(), Math.random()];
 });
+
+import { checkpoint, fixed } from "hostler-guest";
+
+export const steps = task({ retries: 1, backoff: fixed("10ms") }, () => {
+  const first = checkpoint.step("first", () => ({ attempt: attempt.number(), text: "Grüße 🦀" }));
+  if (attempt.number() === 1) throw new Error("half-way");
+  return { first, second: checkpoint.step("second", () => attempt.number()) };
+});
 "#;
     new.append("index.js", odd);
     assert!(new.build());
@@ -135,6 +155,7 @@ export const odd = task(({ how }) => {
     );
     let said = new.fail("odd", &json!({ "how": "broken" }));
     assert!(said.contains("TASK_FAILED") && said.contains("TypeError"), "{said}");
+    new.keeps_its_steps();
 
     // A mistake is told by the compiler, and the component that was there stays.
     new.append("index.js", "\nexport const twice = task({ retrys: 3 }, () => 1);\n");
@@ -165,6 +186,19 @@ def odd(how: str = "") -> list[float]:
         return {}[how]
     print("said", how)
     return [random.random(), small.ANSWER]
+
+
+from typing import Any
+
+from hostler_guest import Fixed, checkpoint
+
+
+@task(retries=1, backoff=Fixed("10ms"))
+def steps() -> dict[str, Any]:
+    first = checkpoint.step("first", lambda: {"attempt": attempt.number(), "text": "Grüße 🦀"})
+    if attempt.number() == 1:
+        raise RuntimeError("half-way")
+    return {"first": first, "second": checkpoint.step("second", attempt.number)}
 "#;
     new.append("my_plugin.py", odd);
     small_package(&new.project);
@@ -177,6 +211,11 @@ def odd(how: str = "") -> list[float]:
         said.contains("TASK_FAILED") && said.contains("KeyError") && said.contains("Traceback"),
         "{said}"
     );
+    new.keeps_its_steps();
+    let inspected = hostler(new.dir.path(), &["inspect", "plugins/dist/my_plugin.wasm"]).output();
+    let shown = String::from_utf8(inspected.expect("it runs").stdout).expect("text");
+    assert!(shown.contains("wasi:sockets/"), "an import like any other: {shown}");
+    assert!(!shown.contains("lacks:"), "nothing that a line would grant: {shown}");
 }
 
 /// A package of somebody else: a wheel beside the project, named by its list of packages.

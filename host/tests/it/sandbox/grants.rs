@@ -152,6 +152,39 @@ async fn without_grants_there_are_no_files_and_no_variables() {
 }
 
 #[tokio::test]
+async fn sends_and_buckets_are_told_when_they_lack_and_end_at_the_ceiling() {
+    let notes = granted("").await.notes().join("\n");
+    for line in ["add [send] with tasks = ", "add [keyvalue] with buckets = "] {
+        assert!(notes.contains(line), "{line}: {notes}");
+    }
+    let store = call("store", r#"{"bucket": "one"}"#);
+    let denied = misbehave(store.clone()).await;
+    assert!(matches!(&denied.outcome, Outcome::Denied(what) if what.contains("wasi:keyvalue")), "{denied:?}");
+
+    let grants = "[send]\ntasks = [\"text.*\", \"misbehave.*\"]\n[keyvalue]\nbuckets = [\"one\", \"two\"]";
+    let alone = granted(grants).await;
+    assert!(alone.notes().iter().all(|note| !note.contains("[send]") && !note.contains("[keyvalue]")));
+    let nowhere = run(&sandbox(), &alone, store.clone()).await;
+    assert!(failed(&nowhere), "granted, but there is no database here: {nowhere:?}");
+
+    let ceiling = "[grants.send]\ntasks = [\"text.*\"]\n[grants.keyvalue]\nbuckets = [\"two\"]";
+    let bounds = Bounds::parse(ceiling).expect("a configuration");
+    let config = SandboxConfig { slots: 2, threads: 1, bounds, ..SandboxConfig::default() };
+    let below = Sandbox::start(config).expect("a sandbox");
+    let plugin = below.load_granted("misbehave", bytes("misbehave"), Some(grants)).await.expect("granted");
+    let notes = plugin.notes().join("\n");
+    for lost in ["sending misbehave.* is beyond the ceiling", "the bucket one is beyond the ceiling"] {
+        assert!(notes.contains(lost), "{lost}: {notes}");
+    }
+    let plugin = Arc::new(plugin);
+    let send = call("send", r#"{"task": "misbehave.noop", "args": {}}"#);
+    for (call, words) in [(send, "beyond the ceiling"), (store, "\"one\" is not granted")] {
+        let report = run(&below, &plugin, call).await;
+        assert!(matches!(&report.outcome, Outcome::Denied(what) if what.contains(words)), "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_granted_is_told_with_the_file() {
     let fault = refused("[limit]\ntimeout_ms = 1").await;
     let told = fault.to_string();

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hostler::sandbox::{Limits, Plugin, Stop};
+use hostler::sandbox::{Limits, Names, Plugin, Sandbox, SandboxConfig, Stop};
 use hostler::task::{Outcome, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -125,6 +126,54 @@ async fn this_machine_and_its_neighbours_are_denied_unless_named() {
     }
     serving.abort();
     assert!(serving.await.is_err(), "nobody came");
+}
+
+/// A sandbox in which the n-th look-up of any name gives the n-th of these addresses, and each further one the last.
+fn moving(answers: Vec<Vec<&'static str>>) -> (Arc<Sandbox>, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let names = Names::new(move |_, port| {
+        let nth = count.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+        Ok(answers[nth].iter().map(|ip| SocketAddr::new(ip.parse().expect("an address"), port)).collect())
+    });
+    let config = SandboxConfig { slots: 2, threads: 1, names: Some(names), ..SandboxConfig::default() };
+    (Sandbox::start(config).expect("a sandbox"), asked)
+}
+
+#[tokio::test]
+async fn a_guest_whose_name_moves_reaches_only_what_was_checked() {
+    let (address, serving) = server(ok("hi")).await;
+    let url = format!("http://moving.example:{}", address.port());
+    let fetch = async |answers: Vec<Vec<&'static str>>, private: bool, path: &str, times: u32| {
+        let (sandbox, asked) = moving(answers);
+        let grants = format!("[[http]]\norigin = \"{url}\"\nprivate = {private}");
+        let plugin = sandbox.load_granted("misbehave", bytes("misbehave"), Some(&grants)).await;
+        let args = format!(r#"{{"url": "{url}{path}", "times": {times}}}"#);
+        let report = run(&sandbox, &Arc::new(plugin.expect("granted")), call("fetch", &args)).await;
+        (report, asked.load(Ordering::SeqCst))
+    };
+    // As a public name of the guest's own that turns to this machine, to its network, to all of them at once.
+    for answer in [
+        vec!["127.0.0.1"],
+        vec!["::1"],
+        vec!["::ffff:127.0.0.1"],
+        vec!["10.0.0.1", "127.0.0.1"],
+        vec!["169.254.169.254", "127.0.0.1", "::1"],
+    ] {
+        let (report, asked) = fetch(vec![answer.clone()], false, "/", 1).await;
+        assert!(denied(&report).contains("not public"), "{answer:?}: {report:?}");
+        assert_eq!(asked, 1, "resolved once, so nothing can move between check and connection");
+    }
+    // Checked and answered once; then it moves to where no private name may lead.
+    let moves = vec![vec!["127.0.0.1"], vec!["169.254.169.254"]];
+    let (report, asked) = fetch(moves, true, "/", 2).await;
+    assert!(denied(&report).contains("169.254.169.254"), "{report:?}");
+    assert_eq!(asked, 2, "each request is checked anew");
+    // Of several at once, only those that are allowed are tried.
+    let (report, _) = fetch(vec![vec!["169.254.169.254", "127.0.0.1"]], true, "/last", 1).await;
+    assert_eq!(report.outcome, Outcome::Returned(br#"{"status":200,"bytes":2}"#.to_vec()));
+    let heads = serving.await.expect("served");
+    assert_eq!(heads.len(), 2, "whoever was refused never connected: {heads:?}");
 }
 
 #[tokio::test]
