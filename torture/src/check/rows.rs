@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use sqlx::{FromRow, PgPool};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Row};
 use uuid::Uuid;
 
 /// A final task.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Final {
     pub(crate) id: Uuid,
     pub(crate) task: String,
@@ -26,7 +27,7 @@ pub(crate) struct Final {
 }
 
 /// A task that is not final.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Live {
     pub(crate) id: Uuid,
     pub(crate) session: Option<i64>,
@@ -34,7 +35,7 @@ pub(crate) struct Live {
 }
 
 /// A closed attempt that was followed by another one.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Closed {
     pub(crate) task: Uuid,
     pub(crate) number: i32,
@@ -45,13 +46,45 @@ pub(crate) struct Closed {
 }
 
 /// A session of a host.
-#[derive(Debug, Clone, PartialEq, FromRow)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Session {
     pub(crate) session: i64,
     pub(crate) pid: i32,
     pub(crate) running: i32,
     pub(crate) alive: bool,
 }
+
+/// Columns by the names of fields. The driver's derive would compile the driver twice, once for itself.
+macro_rules! by_name {
+    ($row:ident { $($field:ident),* }) => {
+        impl FromRow<'_, PgRow> for $row {
+            fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
+            }
+        }
+    };
+}
+
+by_name!(Final {
+    id,
+    task,
+    status,
+    outcome,
+    session,
+    attempt,
+    plugin,
+    retries,
+    redeliveries,
+    releases,
+    redeliveries_max,
+    claimed_us,
+    finished_us,
+    error_code,
+    result
+});
+by_name!(Live { id, session, attempt });
+by_name!(Closed { task, number, session, claimed_us, finished_us, outcome });
+by_name!(Session { session, pid, running, alive });
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq)]
