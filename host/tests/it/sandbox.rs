@@ -7,6 +7,7 @@ mod crafted;
 mod directory;
 mod files;
 mod grants;
+mod greedy;
 mod hostile;
 mod outside;
 mod reload;
