@@ -105,8 +105,9 @@ pub(super) fn store(
         reach = Reach::new(powers, asked.clone());
         http = Some(Box::new(Requests::new(powers.http.clone(), limits, asked)));
     }
+    let resources_max = usize::try_from(limits.resources_max).unwrap_or(usize::MAX);
     let mut table = ResourceTable::new();
-    table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
+    table.set_max_capacity(resources_max);
     let guest = Guest {
         limiter: Limiter::new(limits),
         journal,
@@ -120,6 +121,8 @@ pub(super) fn store(
     };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
+    // Those of resources that the component defines itself; the host has no hand in making them.
+    store.set_max_component_handles(resources_max);
     store.set_hostcall_fuel(super::result::hostcall_fuel(limits));
 
     let (meter, budget) = (Arc::clone(meter), Duration::from_millis(limits.cpu_ms_max));

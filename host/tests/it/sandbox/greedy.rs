@@ -14,6 +14,32 @@ async fn served(bytes: &[u8]) -> Arc<Plugin> {
 }
 
 #[tokio::test]
+async fn resources_of_a_components_own_are_handles_like_all_others() {
+    let text = r#"(component
+        (type $r (resource (rep i32)))
+        (core func $new (canon resource.new $r))
+        (core module $m
+            (import "r" "new" (func $new (param i32) (result i32)))
+            (func (export "f") (param i32) (result i32)
+                (loop $more
+                    (drop (call $new (i32.const 1)))
+                    (br_if $more (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+                (i32.const 7)))
+        (core instance $i (instantiate $m (with "r" (instance (export "new" (func $new))))))
+        (func (export "f") (param "times" u32) (result u32) (canon lift (core func $i "f"))))"#;
+    let (sandbox, bytes) = (sandbox(), wat::parse_str(text).expect("a component"));
+    let plugin = served(&bytes).await;
+    let hoards = async |times: u32| {
+        let mut call = call("f", &json!({ "times": times }).to_string());
+        call.limits.resources_max = 50;
+        run(&sandbox, &plugin, call).await.outcome
+    };
+    assert_eq!(hoards(50).await, Outcome::Returned(b"7".to_vec()));
+    let words = "the guest holds more than 50 handles (resources_max)";
+    assert_eq!(hoards(51).await, Outcome::Trapped(words.to_owned()));
+}
+
+#[tokio::test]
 async fn what_an_attempt_may_ask_of_the_database_has_an_end_with_nothing_granted() {
     let text = r#"(component
         (import "hostler:plugin/checkpoint@0.1.0" (instance $c
