@@ -1,5 +1,6 @@
 //! What a running guest asks of this host.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -26,6 +27,8 @@ pub(super) struct Calls {
     runtime: Handle,
     /// How far it says it is, until the next poll writes it down: a flood of reports costs one write.
     reported: Mutex<Option<(f32, String)>>,
+    /// Whether the log has it that something failed: a guest may ask again for as long as it likes.
+    failed: Arc<AtomicBool>,
 }
 
 impl Calls {
@@ -39,6 +42,7 @@ impl Calls {
             doorbell: shift.shared().doorbell.clone(),
             runtime: Handle::current(),
             reported: Mutex::default(),
+            failed: Arc::default(),
         }
     }
 
@@ -56,8 +60,8 @@ impl Calls {
         &self,
         question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
-        let asked = self.runtime.spawn(question);
-        async move { asked.await.map_err(|_| CLOSING.to_owned())?.map_err(|error| told(&error)) }
+        let (asked, failed, task) = (self.runtime.spawn(question), self.failed.clone(), self.task);
+        async move { asked.await.map_err(|_| CLOSING.to_owned())?.map_err(|error| told(&error, task, &failed)) }
     }
 
     /// What was reported since the last call.
@@ -123,7 +127,10 @@ pub(super) const LOST: &str = "the attempt is no longer this host's";
 const CLOSING: &str = "the host is closing";
 
 /// A guest learns that storage failed, and nothing about the database.
-fn told(error: &StoreError) -> String {
-    tracing::warn!(%error, "what a guest asked of the database failed");
+fn told(error: &StoreError, task: TaskId, failed: &AtomicBool) -> String {
+    match failed.swap(true, Ordering::Relaxed) {
+        false => tracing::warn!(%task, %error, "what a guest asked of the database failed"),
+        true => tracing::debug!(%task, %error, "what a guest asked of the database failed again"),
+    }
     "storage failed; try again".to_owned()
 }

@@ -43,13 +43,21 @@ impl Served {
     }
 }
 
-/// Publishes what the directory holds now, and writes down that this session serves it, but for what is barred.
+/// Publishes what the directory holds now, and writes down that this session serves it, but for what is barred and for
+/// what the database does not take: one plugin's words are no reason for the others to wait.
 pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<(), StoreError> {
     let loaded = shift.shared().registry.current();
     let mut offered = Vec::new();
     for plugin in loaded.plugins() {
         let offer = Offer { descriptor: plugin.descriptor(), digest: plugin.digest() };
-        offered.push((plugin, crate::store::publish(conn, &offer).await?));
+        match crate::store::publish(conn, &offer).await {
+            Ok(published) => offered.push((plugin, published)),
+            Err(error) if error.is_data_error() => {
+                let (name, digest) = (plugin.name(), plugin.digest());
+                tracing::error!(plugin = name, digest, %error, "the database does not take what a plugin says; it is not served");
+            }
+            Err(error) => return Err(error),
+        }
     }
     let plugins: Vec<i32> = offered.iter().map(|(_, published)| published.plugin).collect();
     let barred = shift.watch.barred(&plugins, &shift.plugins_running());

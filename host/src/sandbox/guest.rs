@@ -21,7 +21,7 @@ use super::journal::{Journal, Pipe, Stream};
 use super::limiter::Limiter;
 use super::linked::Granted;
 use super::meter::{CpuExceeded, Meter};
-use super::reach::Reach;
+use super::reach::{Allowance, Reach};
 use super::{HostCalls, Limits, Stop};
 use crate::task::TaskId;
 
@@ -45,6 +45,8 @@ pub(super) struct Guest {
     http: Option<Box<Requests>>,
     /// What it reaches through the database; nothing without a grant.
     pub(super) reach: Reach,
+    /// How much it may still ask of the database.
+    pub(super) allowance: Allowance,
     /// Steps of an attempt that no host stands behind.
     kept: BTreeMap<String, Vec<u8>>,
 }
@@ -103,8 +105,9 @@ pub(super) fn store(
         reach = Reach::new(powers, asked.clone());
         http = Some(Box::new(Requests::new(powers.http.clone(), limits, asked)));
     }
+    let resources_max = usize::try_from(limits.resources_max).unwrap_or(usize::MAX);
     let mut table = ResourceTable::new();
-    table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
+    table.set_max_capacity(resources_max);
     let guest = Guest {
         limiter: Limiter::new(limits),
         journal,
@@ -113,10 +116,13 @@ pub(super) fn store(
         table,
         http,
         reach,
+        allowance: Allowance::new(limits),
         kept: BTreeMap::new(),
     };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
+    // Those of resources that the component defines itself; the host has no hand in making them.
+    store.set_max_component_handles(resources_max);
     store.set_hostcall_fuel(super::result::hostcall_fuel(limits));
 
     let (meter, budget) = (Arc::clone(meter), Duration::from_millis(limits.cpu_ms_max));
@@ -238,6 +244,8 @@ impl progress::Host for Guest {
 
 impl checkpoint::Host for Guest {
     async fn recall(&mut self, name: String) -> Result<Option<Vec<u8>>, String> {
+        named(&name)?;
+        self.allowance.take(0)?;
         match &self.facts.host_calls {
             Some(host) => host.recall(name).await,
             None => Ok(self.kept.get(&name).cloned()),
@@ -245,12 +253,11 @@ impl checkpoint::Host for Guest {
     }
 
     async fn keep(&mut self, name: String, value: Vec<u8>) -> Result<(), String> {
-        if name.is_empty() || name.len() > STEP_NAME_BYTES_MAX || name.contains('\0') {
-            return Err(format!("a step's name has 1 to {STEP_NAME_BYTES_MAX} bytes, and no NUL"));
-        }
+        named(&name)?;
         if value.len() > STEP_BYTES_MAX {
             return Err(format!("a step has at most {STEP_BYTES_MAX} bytes, this one has {}", value.len()));
         }
+        self.allowance.take(name.len() + value.len())?;
         match &self.facts.host_calls {
             Some(host) => host.keep(name, value).await,
             None if self.kept.len() < STEPS_MAX || self.kept.contains_key(&name) => {
@@ -259,6 +266,14 @@ impl checkpoint::Host for Guest {
             }
             None => Err("the task keeps as many steps as it may".to_owned()),
         }
+    }
+}
+
+/// Whether a step can have this name.
+fn named(name: &str) -> Result<(), String> {
+    match name.is_empty() || name.len() > STEP_NAME_BYTES_MAX || name.contains('\0') {
+        true => Err(format!("a step's name has 1 to {STEP_NAME_BYTES_MAX} bytes, and no NUL")),
+        false => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::Limits;
 pub(super) enum Refused {
     #[error("the guest asked for more than {0} bytes of memory")]
     Memory(u64),
-    #[error("the guest asked for more than {0} table elements")]
+    #[error("the guest asked for more than {0} table elements (table_elements_max)")]
     Tables(u64),
 }
 

@@ -84,6 +84,10 @@ limits! {
     log_bytes_max = 256 * KIB, at most 16 * MIB;
     /// How many lines they may write together; the rest is swallowed and counted.
     log_lines_max = 10_000, at most 1_000_000;
+    /// What it may ask of the host's database: steps kept and recalled, values read and written, tasks sent.
+    database_calls_max = 10_000, at most 1_000_000;
+    /// What it may write there, in bytes, whether it stays or is replaced.
+    database_bytes_max = 64 * MIB, at most 1024 * MIB;
     /// HTTP requests, where a grant allows any.
     http_requests_max = 100, at most 100_000;
     /// The body of one HTTP request or response, in bytes.

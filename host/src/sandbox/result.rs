@@ -1,6 +1,7 @@
 //! What came back from a guest, as an [`Outcome`]: results checked, failures bounded, traps told apart.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -76,6 +77,14 @@ pub(super) fn stopped(
         Some(trap) => return Ok(Outcome::Trapped(reason(*trap, stderr))),
         None => {}
     }
+    let root = error.root_cause();
+    if let Some(ResourceTableError::Full) = root.downcast_ref() {
+        return Ok(too_many_handles(limits));
+    }
+    // As with fuel below, the words are all there is.
+    if root.to_string().contains("store handle limit exceeded") {
+        return Ok(too_many_handles(limits));
+    }
     if let Some(denied) = error.downcast_ref::<NotGranted>() {
         return Ok(Outcome::Denied(cut(denied.to_string(), REASON_BYTES_MAX)));
     }
@@ -92,6 +101,10 @@ pub(super) fn stopped(
         }
         Phase::Call => Ok(Outcome::BadResult(cut(one_line(error), REASON_BYTES_MAX))),
     }
+}
+
+fn too_many_handles(limits: &Limits) -> Outcome {
+    Outcome::Trapped(format!("the guest holds more than {} handles (resources_max)", limits.resources_max))
 }
 
 /// Checks that these bytes are one JSON value that any reader takes, without building it.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds;
 use super::name::TaskName;
 use super::retry::{Backoff, RetryPolicy};
+use super::weight::weight;
 
 /// The contract this host speaks, as a descriptor names it.
 pub const CONTRACT: &str = "hostler:plugin@0.1.0";
@@ -103,18 +105,27 @@ pub enum DescriptorError {
         /// The contract it names.
         found: String,
     },
-    /// A name is not valid or stands twice, or a policy is out of range.
+    /// A name is not valid or stands twice, a policy is out of range, or there is too much of something.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl Descriptor {
-    /// Reads what `describe` returned and checks names and policies.
+    /// Reads what `describe` returned and checks names, policies, and how much it is.
     ///
     /// # Errors
     /// [`DescriptorError`] says what to change in the plugin.
     pub fn parse(json: &[u8]) -> Result<Self, DescriptorError> {
-        let unreadable = |e: serde_json::Error| DescriptorError::Unreadable(e.to_string());
+        // Its words may quote the plugin's, of any length and with anything in them.
+        let unreadable = |e: serde_json::Error| {
+            DescriptorError::Unreadable(e.to_string().escape_debug().take(300).collect())
+        };
+        let weight = weight(json);
+        if weight > bounds::WEIGHT_MAX {
+            let most = bounds::WEIGHT_MAX;
+            let why = format!("its description takes {weight} bytes of memory; at most {most} are allowed");
+            return Err(DescriptorError::Invalid(why));
+        }
         // The contract is looked at first: another version's descriptor may not fit this one's types.
         #[derive(Deserialize)]
         struct Head {
@@ -122,13 +133,13 @@ impl Descriptor {
         }
         let head: Head = serde_json::from_slice(json).map_err(unreadable)?;
         if head.contract != CONTRACT {
-            return Err(DescriptorError::OtherContract { found: head.contract });
+            return Err(DescriptorError::OtherContract { found: head.contract.chars().take(100).collect() });
         }
         let descriptor: Self = serde_json::from_slice(json).map_err(unreadable)?;
         descriptor.checked()
     }
 
-    /// The same, if its names and policies are what they have to be.
+    /// The same, if its names and policies are what they have to be, and it is not too much.
     ///
     /// # Errors
     /// [`DescriptorError::Invalid`].
@@ -141,6 +152,7 @@ impl Descriptor {
         if self.tasks.is_empty() {
             return Err("it exports no task".to_owned());
         }
+        bounds::check(self)?;
         let mut seen = std::collections::BTreeSet::new();
         for task in &self.tasks {
             TaskName::new(format!("{}.{}", self.name, task.name)).map_err(|e| e.to_string())?;

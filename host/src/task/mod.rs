@@ -4,6 +4,7 @@
 //! task's fate is a function from values to values ([`verdict::decide`]) and is tested as a table.
 
 mod attempt;
+pub(crate) mod bounds;
 mod child;
 mod code;
 mod descriptor;
@@ -13,6 +14,7 @@ pub mod quarantine;
 mod retry;
 mod status;
 pub mod verdict;
+mod weight;
 
 pub use attempt::{AttemptOutcome, Claim, GuestFailure, GuestRetry, Outcome, Report, Session, Used};
 pub use child::NewChild;
@@ -22,6 +24,7 @@ pub use error::TaskError;
 pub use name::{BadName, QueueName, TaskName};
 pub use retry::{Backoff, RetryPolicy};
 pub use status::{Edge, Status};
+pub use weight::weight;
 
 /// A task's id: a UUIDv7 that the sender makes, so that a failed send can be repeated safely.
 pub type TaskId = uuid::Uuid;

@@ -71,7 +71,7 @@ pub struct Listed {
 
 /// A bucket that a guest opened.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bucket {
     name: String,
     rule: Arc<KeyValueRule>,
@@ -80,13 +80,21 @@ pub struct Bucket {
 type Answer<T> = wasmtime::Result<Result<T, keyvalue::Error>>;
 
 impl Guest {
-    /// The open bucket and the way to it, for a call with this key.
-    fn at(&self, bucket: &Resource<Bucket>, key: &str) -> wasmtime::Result<Result<At, keyvalue::Error>> {
-        let Bucket { name, rule } = self.table.get(bucket)?;
+    /// The open bucket and the way to it, for a call with this key that writes so many bytes.
+    fn at(
+        &mut self,
+        bucket: &Resource<Bucket>,
+        key: &str,
+        bytes: usize,
+    ) -> wasmtime::Result<Result<At, keyvalue::Error>> {
+        let Bucket { name, rule } = self.table.get(bucket)?.clone();
         if key.is_empty() || key.len() > KEY_BYTES_MAX || key.contains('\0') {
             return Ok(other(format!("a key has 1 to {KEY_BYTES_MAX} bytes, and no NUL")));
         }
-        Ok(Ok(At { bucket: name.clone(), rule: rule.clone(), reach: self.reach.clone() }))
+        if let Err(why) = self.allowance.take(bytes) {
+            return Ok(other(why));
+        }
+        Ok(Ok(At { bucket: name, rule, reach: self.reach.clone() }))
     }
 }
 
@@ -110,7 +118,10 @@ fn other<T>(what: String) -> Result<T, keyvalue::Error> {
 /// The first error of two kinds: one that ends the attempt, one that the guest sees.
 macro_rules! at {
     ($guest:expr, $bucket:expr, $key:expr) => {
-        match $guest.at(&$bucket, &$key)? {
+        at!($guest, $bucket, $key, 0)
+    };
+    ($guest:expr, $bucket:expr, $key:expr, $bytes:expr) => {
+        match $guest.at(&$bucket, &$key, $bytes)? {
             Ok(at) => at,
             Err(refused) => return Ok(Err(refused)),
         }
@@ -141,7 +152,7 @@ impl keyvalue::HostBucket for Guest {
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
-        let at = at!(self, bucket, key);
+        let at = at!(self, bucket, key, key.len() + value.len());
         let (bytes, max) = (value.len() as u64, at.rule.value_bytes_max);
         if bytes > max {
             return Ok(other(format!(
@@ -155,7 +166,7 @@ impl keyvalue::HostBucket for Guest {
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
-        let at = at!(self, bucket, key);
+        let at = at!(self, bucket, key, key.len());
         Ok(match at.reach.host().await {
             Ok(host) => host.delete_value(&at.bucket, key).await.or_else(other),
             Err(why) => other(why),
@@ -191,7 +202,7 @@ impl keyvalue::HostBucket for Guest {
 
 impl atomics::Host for Guest {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
-        let at = at!(self, bucket, key);
+        let at = at!(self, bucket, key, key.len() + size_of_val(&delta));
         Ok(match at.reach.host().await {
             Ok(host) => host.add_value(&at.bucket, key, delta, at.most()).await.or_else(other),
             Err(why) => other(why),

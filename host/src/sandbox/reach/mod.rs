@@ -1,11 +1,13 @@
 //! What a guest reaches through its host's database, as far as it is granted: other tasks ([`tasks`]), and values that
 //! outlive its own ([`keyvalue`]).
 
+mod allowance;
 mod keyvalue;
 mod tasks;
 
 use std::sync::Arc;
 
+pub(super) use allowance::Allowance;
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use keyvalue::Bucket;
 pub use keyvalue::{Listed, Values};

@@ -5,10 +5,12 @@ use serde::de::IgnoredAny;
 use super::Reach;
 use crate::sandbox::bindings::tasks;
 use crate::sandbox::guest::Guest;
-use crate::task::NewChild;
+use crate::task::{NewChild, TaskName};
 
 /// The longest name that a task gives to one it sends, in bytes.
 const KEY_BYTES_MAX: usize = 200;
+/// A name is told up to here, which is longer than any good one.
+const NAME_CHARS_SHOWN: usize = 130;
 /// The longest delay, in milliseconds: a century, which is as good as never.
 const DELAY_MS_MAX: u64 = 3_155_760_000_000;
 
@@ -20,7 +22,9 @@ impl tasks::Host for Guest {
         key: Option<String>,
         delay_ms: Option<u64>,
     ) -> Result<String, String> {
+        let bytes = args.len();
         let child = self.reach.permit(task, args, key, delay_ms)?;
+        self.allowance.take(bytes)?;
         let reach = self.reach.clone();
         reach.host().await?.send(child).await
     }
@@ -37,6 +41,9 @@ impl Reach {
         delay_ms: Option<u64>,
     ) -> Result<NewChild, String> {
         let Some(send) = &self.send else { return Err("sending tasks is not granted".to_owned()) };
+        // No rule names what cannot be a name, but some name everything.
+        TaskName::new(task.chars().take(NAME_CHARS_SHOWN).collect::<String>())
+            .map_err(|bad| bad.to_string())?;
         let (rule, most) = &**send;
         if !rule.covers(&task) || most.as_ref().is_some_and(|most| !most.covers(&task)) {
             let shown: String = task.chars().take(120).collect();

@@ -49,6 +49,7 @@ async fn what_is_not_sent_is_told_with_the_reason() {
     let client = database.client().await;
     let (host, _dir) = granted(&database, "[send]\ntasks = [\"misbehave.noop\", \"elsewhere.*\"]").await;
     for (args, code, words) in [
+        (json!({"task": "elsewhere.a\0", "args": {}}), "SEND_FAILED", "write plugin.task"),
         (json!({"task": "misbehave.spin", "args": {}}), "CAPABILITY_DENIED", "add it to tasks in [send]"),
         (json!({"task": "elsewhere.any", "args": {}}), "SEND_FAILED", "UNKNOWN_TASK"),
         (json!({"task": "misbehave.noop", "args": {}, "key": ""}), "SEND_FAILED", "1 to 200 bytes"),

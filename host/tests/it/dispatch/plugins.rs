@@ -99,6 +99,42 @@ async fn rapid_rewrites_under_load_lose_no_task_and_fail_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_the_database_does_not_take_stops_nobody_else() {
+    let database = database();
+    let client = database.client().await;
+    let refuses = "alter table hostler.kind add constraint refuses check (name not like 'text.%')";
+    sqlx::query(refuses).execute(&mut database.conn().await).await.expect("altered");
+    // A host that starts, and one that already runs when the plugin comes.
+    for from_the_start in [true, false] {
+        let dir = own_plugins(if from_the_start { &["misbehave", "text"] } else { &["misbehave"] });
+        let host = start(&database, |config| config.plugins = dir.path().to_owned()).await;
+        send(&client, "misbehave.noop", json!({}))
+            .await
+            .get(Some(LONG))
+            .await
+            .expect("the others are served");
+        let mut changes = host.changes();
+        rebuilt("text", dir.path());
+        tokio::time::timeout(LONG, changes.changed()).await.expect("in time").expect("loaded");
+        let spins = send(&client, "misbehave.sleep", json!({"ms": 600_000})).await;
+        super::until_running(&spins).await;
+        spins.cancel().await.expect("asked");
+        until("a poll finds the cancel", async || is(&spins, Status::Cancelled).await).await;
+        host.drain(LONG).await;
+    }
+    let dir = own_plugins(&["misbehave", "text"]);
+    let host = start(&database, |config| config.plugins = dir.path().to_owned()).await;
+    sqlx::query("alter table hostler.kind drop constraint refuses")
+        .execute(&mut database.conn().await)
+        .await
+        .expect("altered");
+    let waits = send(&client, "text.word_count", json!({"text": "x"})).await;
+    rebuilt("text", dir.path());
+    waits.get(Some(LONG)).await.expect("now it is taken");
+    host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_an_unloaded_plugin_wait_until_it_is_back() {
     let database = database();
     let client = database.client().await;
