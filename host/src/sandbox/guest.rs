@@ -20,6 +20,7 @@ use super::http::{Asked, Requests};
 use super::journal::{Journal, Pipe, Stream};
 use super::limiter::Limiter;
 use super::linked::Granted;
+use super::listing::{self, Listings};
 use super::meter::{CpuExceeded, Meter};
 use super::reach::Reach;
 use super::{HostCalls, Limits, Stop};
@@ -41,6 +42,7 @@ pub(super) struct Guest {
     facts: Facts,
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
+    pub(super) listings: Listings,
     /// Made for plugins that have a grant.
     http: Option<Box<Requests>>,
     /// What it reaches through the database; nothing without a grant.
@@ -111,6 +113,7 @@ pub(super) fn store(
         facts,
         wasi: wasi.build(),
         table,
+        listings: Listings::default(),
         http,
         reach,
         kept: BTreeMap::new(),
@@ -151,6 +154,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     // std imports the file system whether it uses it or not; there is no directory in it.
     filesystem::types::add_to_linker::<Guest, WasiFilesystem>(l, Guest::filesystem)?;
     filesystem::preopens::add_to_linker::<Guest, WasiFilesystem>(l, Guest::filesystem)?;
+    listing::bound(l)?;
 
     attempt::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
     log::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;

@@ -19,6 +19,7 @@ mod journal;
 mod limiter;
 mod limits;
 mod linked;
+mod listing;
 mod load;
 mod meter;
 mod plugin;

@@ -106,6 +106,21 @@ async fn nobody_may_write_where_the_hosts_own_files_are() {
 }
 
 #[tokio::test]
+async fn a_guest_holds_so_many_entries_of_directories_and_no_more() {
+    let dir = tempfile::tempdir().expect("directory");
+    for number in 0..30_000 {
+        fs::File::create(dir.path().join(number.to_string())).expect("made");
+    }
+    let plugin = granted(&directory(dir.path(), false)).await;
+    let listed = async |times: u32| {
+        let args = format!(r#"{{"path": "/data", "times": {times}}}"#);
+        run(&sandbox(), &plugin, call("list", &args)).await.outcome
+    };
+    assert_eq!(listed(1).await, Outcome::Returned(b"[1,1]".to_vec()));
+    assert_eq!(listed(50).await, Outcome::Returned(b"[2,2]".to_vec()), "what is let go of counts no more");
+}
+
+#[tokio::test]
 async fn handles_that_may_be_descriptors_are_shared_out() {
     // So many that a share is as small as it gets.
     let config = SandboxConfig { slots: 4_000_000, threads: 1, ..SandboxConfig::default() };
