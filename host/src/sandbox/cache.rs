@@ -4,7 +4,7 @@
 //! this process. So each file carries an HMAC-SHA256 over its name and content, under a key that only this user can
 //! read. Anything odd means compiling again; nothing here makes a load fail.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -38,25 +38,28 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), key: key.try_into().map_err(wrong)? })
     }
 
-    /// Takes what an earlier compilation of this component with the same engine and settings left, or compiles it.
+    /// Takes what an earlier compilation of this component with the same engine and settings left, if it is there.
+    pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let name = name(engine, digest);
+        let code = self.read(&name)?;
+        // SAFETY: these very bytes came out of `precompile_component` on a host with our key: the MAC over
+        // them was just verified, and they are in our memory, where nobody changes them.
+        unsafe { Component::deserialize(engine, &code) }
+            .inspect_err(|error| tracing::debug!(name, %error, "compiled code does not fit this engine"))
+            .ok()
+    }
+
+    /// The same, or else compiles it and keeps what comes of it.
     pub(super) fn load_or_compile(
         &self,
         engine: &Engine,
         digest: &str,
         compile: impl FnOnce() -> Result<Vec<u8>, Fault>,
     ) -> Result<Component, Fault> {
-        let mut settings = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut settings);
-        let name = format!("{digest}-{:016x}.cwasm", settings.finish());
-
-        if let Some(code) = self.read(&name) {
-            // SAFETY: these very bytes came out of `precompile_component` on a host with our key: the MAC over
-            // them was just verified, and they are in our memory, where nobody changes them.
-            match unsafe { Component::deserialize(engine, &code) } {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::debug!(name, %error, "compiled code does not fit this engine"),
-            }
+        if let Some(component) = self.load(engine, digest) {
+            return Ok(component);
         }
+        let name = name(engine, digest);
         let code = compile()?;
         if let Err(error) = self.write(&name, &code) {
             tracing::warn!(name, %error, "compiled code was not cached");
@@ -90,6 +93,13 @@ impl Cache {
     }
 }
 
+/// What the code of a component is called: another engine and other settings have a name of their own.
+fn name(engine: &Engine, digest: &str) -> String {
+    let mut settings = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    format!("{digest}-{:016x}.cwasm", settings.finish())
+}
+
 /// Loads what our compiler has just made. A component of more parts than the pool has places for is refused here.
 pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> Result<Component, Fault> {
     // SAFETY: the bytes come straight from the compiler.
@@ -100,9 +110,7 @@ pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> Result<Component, F
 fn read_private(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     let meta = file.metadata()?;
-    // SAFETY: takes nothing, changes nothing and cannot fail.
-    let me = unsafe { libc::geteuid() };
-    if !meta.is_file() || meta.uid() != me || meta.mode() & 0o077 != 0 {
+    if !meta.is_file() || !is_mine(&meta) || meta.mode() & 0o077 != 0 {
         return Err(io::Error::other(format!(
             "{} is not a file of this user alone (mode 0600)",
             path.display()
@@ -111,6 +119,11 @@ fn read_private(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn is_mine(meta: &Metadata) -> bool {
+    // SAFETY: takes nothing, changes nothing and cannot fail.
+    meta.uid() == unsafe { libc::geteuid() }
 }
 
 fn make_key(dir: &Path, path: &Path) -> io::Result<Vec<u8>> {

@@ -29,6 +29,7 @@ mod registry;
 mod result;
 mod stop;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -102,6 +103,8 @@ pub struct Sandbox {
     /// How many handles an attempt with grants may hold: each may be a descriptor.
     handles_max: u64,
     own_dirs: Mutex<Vec<PathBuf>>,
+    /// The directories that decide what the links among the plugins lead to.
+    ways: Mutex<BTreeSet<PathBuf>>,
     // Taken by `drop` alone.
     runtime: Option<Runtime>,
 }
@@ -150,6 +153,7 @@ impl Sandbox {
             compiling: Arc::new(Semaphore::new(1)),
             handles_max,
             own_dirs,
+            ways: Mutex::default(),
             runtime: Some(runtime),
         }))
     }
@@ -181,6 +185,15 @@ impl Sandbox {
     /// From now on, no grant lets a guest write in this directory, above it or below it.
     pub(crate) fn guard(&self, dir: PathBuf) {
         self.own_dirs.lock().unwrap_or_else(PoisonError::into_inner).push(dir);
+    }
+
+    /// Nor in these, in place of those of the last time; writing below them is allowed.
+    fn guard_ways(&self, ways: BTreeSet<PathBuf>) {
+        *self.ways.lock().unwrap_or_else(PoisonError::into_inner) = ways;
+    }
+
+    fn ways(&self) -> BTreeSet<PathBuf> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn own_dirs(&self) -> Vec<PathBuf> {
