@@ -28,6 +28,11 @@ impl Cache {
     /// Opens the cache, and makes its directory and key at first use.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let meta = fs::metadata(dir)?;
+        if !is_mine(&meta) || meta.mode() & 0o022 != 0 {
+            // Whoever may write here may put another key in the place of ours, or a link.
+            return Err(io::Error::other("others than this user may write in it (chmod 0700)"));
+        }
         let path = dir.join("key");
         let key = match read_private(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(dir, &path)?,
@@ -250,5 +255,15 @@ mod tests {
         let key = dir.path().join("key");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("mode");
         assert!(Cache::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_in_holds_no_code() {
+        let dir = tempfile::tempdir().expect("directory");
+        let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("mode");
+        for (bits, opens) in [(0o777, false), (0o720, false), (0o702, false), (0o755, true), (0o700, true)] {
+            mode(bits);
+            assert_eq!(Cache::open(dir.path()).is_ok(), opens, "{bits:o}");
+        }
     }
 }
