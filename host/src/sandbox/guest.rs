@@ -23,6 +23,7 @@ use super::linked::Granted;
 use super::listing::{self, Listings};
 use super::meter::{CpuExceeded, Meter};
 use super::reach::Reach;
+use super::turns::Turns;
 use super::{HostCalls, Limits, Stop};
 use crate::task::TaskId;
 
@@ -69,6 +70,7 @@ pub(super) struct Facts {
     pub(super) deadline: Instant,
     pub(super) stop: Stop,
     pub(super) host_calls: Option<Arc<dyn HostCalls>>,
+    pub(super) turns: Turns,
 }
 
 /// A fresh store for one attempt, with every limit set and with what the plugin is granted, if anything.
@@ -128,7 +130,7 @@ pub(super) fn store(
             return Err(CpuExceeded.into());
         }
         // Not `Yield`: that wakes itself at once, and tokio would poll this guest again before its neighbours.
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(meter.rest())))
     });
     // Before instantiation, which runs the guest's start functions: an unset deadline traps at once.
     store.set_epoch_deadline(1);

@@ -176,7 +176,7 @@ impl Sandbox {
     }
 
     async fn describe(&self, pre: &GuestPre<Guest>) -> Result<Descriptor, Fault> {
-        let (engine, pre) = (self.engine.clone(), pre.clone());
+        let (engine, pre, turns) = (self.engine.clone(), pre.clone(), self.turns.clone());
         let limits = DESCRIBE.within(&self.bounds.ceiling);
         let run = self.spawn(async move {
             let facts = Facts {
@@ -191,6 +191,7 @@ impl Sandbox {
             enter(&engine, &Body::Contract(pre), None, facts, &limits, Entry::Describe).await
         });
         let report = match run.await {
+                turns,
             Ok(Ok(report)) => report,
             Ok(Err(full @ SandboxError::Full(_))) => return Err(Fault::Host(full.to_string())),
             // It fails at every attempt as well, so it is the plugin's fault, not the hour's.

@@ -29,6 +29,7 @@ mod registry;
 mod result;
 mod stop;
 
+mod turns;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +103,7 @@ pub struct Sandbox {
     compiling: Arc<Semaphore>,
     /// How many handles an attempt with grants may hold: each may be a descriptor.
     handles_max: u64,
+    turns: turns::Turns,
     own_dirs: Mutex<Vec<PathBuf>>,
     /// The directories that decide what the links among the plugins lead to.
     ways: Mutex<BTreeSet<PathBuf>>,
@@ -136,8 +138,8 @@ impl Sandbox {
             .thread_name("hostler-wasm")
             // After so many turns of guests, of 5 ms at most each, new attempts and due timers have theirs. By
             // itself tokio looks for them after 61, which spinning guests make a third of a second.
-            .global_queue_interval(4)
-            .event_interval(8)
+            .global_queue_interval(2)
+            .event_interval(2)
             .enable_all()
             .build()
             .map_err(SandboxError::Threads)?;
@@ -155,6 +157,7 @@ impl Sandbox {
             own_dirs,
             ways: Mutex::default(),
             runtime: Some(runtime),
+            turns: turns::Turns::new(config.threads),
         }))
     }
 
@@ -179,7 +182,18 @@ impl Sandbox {
         if plugin.powers().is_some() {
             call.limits.resources_max = call.limits.resources_max.min(self.handles_max);
         }
-        attempt::run(&self.engine, plugin, call).await
+        attempt::run(&self.engine, &self.turns, plugin, call).await
+    }
+
+    /// What attempts hold of the pool now, in places, and what its free places keep of memory, in bytes. `None`
+    /// without a pool.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn held(&self) -> Option<(u64, usize)> {
+        let pool = self.engine.pooling_allocator_metrics()?;
+        let parts = (pool.memories() + pool.tables() + pool.stacks()) as u64;
+        let kept = pool.unused_memory_bytes_resident() + pool.unused_table_bytes_resident();
+        Some((pool.component_instances() + pool.core_instances() + parts, kept))
     }
 
     /// From now on, no grant lets a guest write in this directory, above it or below it.
