@@ -23,6 +23,7 @@ use super::grants::Powers;
 use super::guest::{Facts, Guest, link_granted};
 use super::limits::Layers;
 use super::linked::Granted;
+use super::marks::{Mark, Marks};
 use super::plugin;
 use super::plugin::{Body, Surface};
 use super::reflect::{self, Found};
@@ -133,6 +134,7 @@ impl Sandbox {
             engine: self.engine.clone(),
             linker: Arc::clone(&self.linker),
             cache: self.cache.clone(),
+            marks: self.marks.clone(),
             compiler: self.compiler.clone(),
             stack_bytes: self.stack_bytes,
             granted: Granted::by(powers.as_ref()),
@@ -145,7 +147,9 @@ impl Sandbox {
             }
             Err(_) => return Err(Fault::Host("the sandbox is closing".to_owned())),
         };
-        let Some(Built { digest, surface, denied, unserved, body }) = built else { return Ok(None) };
+        let Some(Built { digest, surface, denied, unserved, body, mark: _mark }) = built else {
+            return Ok(None);
+        };
         let expected = stem.replace('-', "_");
         let descriptor = match &body {
             Body::Contract(pre) => self.describe(pre).await?,
@@ -187,11 +191,11 @@ impl Sandbox {
                 deadline: after(Instant::now(), Duration::from_millis(limits.timeout_ms)),
                 stop: Stop::new(),
                 host_calls: None,
+                turns,
             };
             enter(&engine, &Body::Contract(pre), None, facts, &limits, Entry::Describe).await
         });
         let report = match run.await {
-                turns,
             Ok(Ok(report)) => report,
             Ok(Err(full @ SandboxError::Full(_))) => return Err(Fault::Host(full.to_string())),
             // It fails at every attempt as well, so it is the plugin's fault, not the hour's.
@@ -216,6 +220,7 @@ struct Workshop {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Arc<Cache>>,
+    marks: Option<Arc<Marks>>,
     compiler: Option<Compiler>,
     stack_bytes: u64,
     granted: Granted,
@@ -229,6 +234,8 @@ struct Built {
     /// Which of its functions are no tasks.
     unserved: Vec<String>,
     body: Body,
+    /// Held until it has described itself.
+    mark: Option<Mark>,
 }
 
 impl Workshop {
@@ -240,17 +247,32 @@ impl Workshop {
     ) -> Result<Option<Built>, Fault> {
         let digest = digest(bytes);
         let invalid = |error: wasmtime::Error| Fault::Invalid(one_line(&error));
-        let compile = || match &self.compiler {
-            Some(compiler) => Handle::current().block_on(compiler.compile(self.stack_bytes, bytes)),
-            None => engine::compile(self.stack_bytes, bytes).map_err(invalid),
-        };
-        let component = match (&self.cache, &one_at_a_time) {
-            (Some(cache), Some(_)) => cache.load_or_compile(&self.engine, &digest, compile)?,
-            (None, Some(_)) => load_compiled(&self.engine, &compile()?)?,
-            (cache, None) => {
-                let cached = cache.as_ref().and_then(|cache| cache.load(&self.engine, &digest));
-                let Some(component) = cached else { return Ok(None) };
-                component
+        if let Some(marks) = self.marks.as_ref().and_then(|marks| marks.against(&digest)) {
+            return Err(Fault::Deadly { marks });
+        }
+        let (mut mark, mut cached) = (None, None);
+        if let Some(cache) = self.cache.as_ref().filter(|cache| cache.holds(&self.engine, &digest)) {
+            mark = self.mark(&digest);
+            cached = cache.load(&self.engine, &digest);
+        }
+        let component = match cached {
+            Some(component) => component,
+            None if one_at_a_time.is_none() => return Ok(None),
+            None => {
+                let code = match &self.compiler {
+                    Some(compiler) => {
+                        // That takes long and happens elsewhere: a host that dies meanwhile did not die of it.
+                        mark = None;
+                        Handle::current().block_on(compiler.compile(self.stack_bytes, bytes))?
+                    }
+                    None => {
+                        mark = mark.or_else(|| self.mark(&digest));
+                        engine::compile(self.stack_bytes, bytes).map_err(invalid)?
+                    }
+                };
+                mark = mark.or_else(|| self.mark(&digest));
+                self.cache.iter().for_each(|cache| cache.keep(&self.engine, &digest, &code));
+                load_compiled(&self.engine, &code)?
             }
         };
 
@@ -289,7 +311,15 @@ impl Workshop {
         let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
         let memory_bytes = pages.map(|pages| pages.saturating_mul(PAGE_BYTES));
         let surface = Surface { imports, exports, memory_bytes };
-        Ok(Some(Built { digest, surface, denied, unserved, body }))
+        Ok(Some(Built { digest, surface, denied, unserved, body, mark }))
+    }
+
+    /// Marks the code as being loaded, where there is a place for marks.
+    fn mark(&self, digest: &str) -> Option<Mark> {
+        let marked = self.marks.as_ref()?.begin(digest);
+        marked
+            .inspect_err(|error| tracing::warn!(%error, "should this plugin kill its host, nobody will know"))
+            .ok()
     }
 
     /// The functions of a component that does not speak the contract.

@@ -21,6 +21,7 @@ mod limits;
 mod linked;
 mod listing;
 mod load;
+mod marks;
 mod meter;
 mod plugin;
 mod reach;
@@ -28,8 +29,8 @@ mod reflect;
 mod registry;
 mod result;
 mod stop;
-
 mod turns;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,13 +98,14 @@ pub struct Sandbox {
     linker: Arc<Linker<guest::Guest>>,
     bounds: Bounds,
     cache: Option<Arc<cache::Cache>>,
+    marks: Option<Arc<marks::Marks>>,
     compiler: Option<Compiler>,
     names: Option<Names>,
     stack_bytes: u64,
     compiling: Arc<Semaphore>,
+    turns: turns::Turns,
     /// How many handles an attempt with grants may hold: each may be a descriptor.
     handles_max: u64,
-    turns: turns::Turns,
     own_dirs: Mutex<Vec<PathBuf>>,
     /// The directories that decide what the links among the plugins lead to.
     ways: Mutex<BTreeSet<PathBuf>>,
@@ -133,6 +135,7 @@ impl Sandbox {
                 None
             }
         });
+        let marks = cache.as_ref().and_then(|cache| marks::Marks::open(cache.dir()).ok()).map(Arc::new);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("hostler-wasm")
@@ -149,15 +152,16 @@ impl Sandbox {
             linker: Arc::new(linker),
             bounds: config.bounds,
             cache,
+            marks,
             compiler: config.compiler,
             names: config.names,
             stack_bytes,
             compiling: Arc::new(Semaphore::new(1)),
+            turns: turns::Turns::new(config.threads),
             handles_max,
             own_dirs,
             ways: Mutex::default(),
             runtime: Some(runtime),
-            turns: turns::Turns::new(config.threads),
         }))
     }
 

@@ -166,6 +166,11 @@ async fn a_host_that_wants_memory_for_arguments_is_not_fooled() {
     }
 }
 
+/// The plugin `crafted`, whose `describe` never ends.
+pub(super) fn never_described() -> Vec<u8> {
+    Crafted { describe: "(loop $ever (br $ever)) unreachable", ..Crafted::default() }.bytes()
+}
+
 #[tokio::test]
 async fn a_plugin_that_does_not_describe_itself_is_refused() {
     for (describe, words) in [
