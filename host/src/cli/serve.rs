@@ -137,11 +137,15 @@ impl Serve {
         if context.json() {
             return output::line(json!({
                 "ready": true, "host": session, "tasks": tasks, "plugins": plugins,
-                "dir": dir.to_string(), "problems": loaded.problems().len(),
+                "dir": dir.to_string(), "problems": loaded.problems().len(), "compiling": loaded.compiling(),
             }));
         }
+        let more = match loaded.compiling() {
+            0 => String::new(),
+            more => format!("; {more} more to be compiled"),
+        };
         output::line(format_args!(
-            "ready: host {session} serves {tasks} tasks of {plugins} plugins from {dir}"
+            "ready: host {session} serves {tasks} tasks of {plugins} plugins from {dir}{more}"
         ))
     }
 }

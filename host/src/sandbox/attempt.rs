@@ -18,6 +18,7 @@ use super::meter::Meter;
 use super::plugin::Body;
 use super::reach::Values;
 use super::stop::{Stop, Wish, after};
+use super::turns::Turns;
 use super::{Limits, Plugin, result};
 use crate::task::{Contract, GuestFailure, GuestRetry, NewChild, Outcome, Report, TaskId, Used};
 
@@ -94,7 +95,12 @@ enum Ended {
 }
 
 /// Runs one attempt. Dropping the future kills the guest, in a host call too.
-pub(super) async fn run(engine: &Engine, plugin: &Plugin, call: Call) -> Result<Report, SandboxError> {
+pub(super) async fn run(
+    engine: &Engine,
+    turns: &Turns,
+    plugin: &Plugin,
+    call: Call,
+) -> Result<Report, SandboxError> {
     if call.args.len() as u64 > call.limits.args_bytes_max {
         return Ok(refused(&call));
     }
@@ -107,6 +113,7 @@ pub(super) async fn run(engine: &Engine, plugin: &Plugin, call: Call) -> Result<
         deadline: after(began, Duration::from_millis(call.limits.timeout_ms)),
         stop: call.stop,
         host_calls: call.host_calls,
+        turns: turns.clone(),
     };
     let entry = Entry::Run { task: &call.task, args: &call.args };
     enter(engine, plugin.body(), plugin.powers(), facts, &call.limits, entry).await
@@ -126,7 +133,7 @@ pub(super) async fn enter(
 ) -> Result<Report, SandboxError> {
     let began = Instant::now();
     let (deadline, stop) = (facts.deadline, facts.stop.clone());
-    let meter = Arc::new(Meter::default());
+    let meter = Arc::new(Meter::new(&facts.turns));
     let mut store = guest::store(engine, facts, limits, &meter, powers)?;
 
     // A panic in a host function passes through the guest and ends here, not in the runtime's worker. Nothing

@@ -4,7 +4,7 @@
 //! this process. So each file carries an HMAC-SHA256 over its name and content, under a key that only this user can
 //! read. Anything odd means compiling again; nothing here makes a load fail.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -28,6 +28,11 @@ impl Cache {
     /// Opens the cache, and makes its directory and key at first use.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let meta = fs::metadata(dir)?;
+        if !is_mine(&meta) || meta.mode() & 0o022 != 0 {
+            // Whoever may write here may put another key in the place of ours, or a link.
+            return Err(io::Error::other("others than this user may write in it (chmod 0700)"));
+        }
         let path = dir.join("key");
         let key = match read_private(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(dir, &path)?,
@@ -38,30 +43,32 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), key: key.try_into().map_err(wrong)? })
     }
 
-    /// Takes what an earlier compilation of this component with the same engine and settings left, or compiles it.
-    pub(super) fn load_or_compile(
-        &self,
-        engine: &Engine,
-        digest: &str,
-        compile: impl FnOnce() -> Result<Vec<u8>, Fault>,
-    ) -> Result<Component, Fault> {
-        let mut settings = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut settings);
-        let name = format!("{digest}-{:016x}.cwasm", settings.finish());
+    /// Takes what an earlier compilation of this component with the same engine and settings left, if it is there.
+    pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let name = name(engine, digest);
+        let code = self.read(&name)?;
+        // SAFETY: these very bytes came out of `precompile_component` on a host with our key: the MAC over
+        // them was just verified, and they are in our memory, where nobody changes them.
+        unsafe { Component::deserialize(engine, &code) }
+            .inspect_err(|error| tracing::debug!(name, %error, "compiled code does not fit this engine"))
+            .ok()
+    }
 
-        if let Some(code) = self.read(&name) {
-            // SAFETY: these very bytes came out of `precompile_component` on a host with our key: the MAC over
-            // them was just verified, and they are in our memory, where nobody changes them.
-            match unsafe { Component::deserialize(engine, &code) } {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::debug!(name, %error, "compiled code does not fit this engine"),
-            }
-        }
-        let code = compile()?;
-        if let Err(error) = self.write(&name, &code) {
+    /// Whether it is there, good or not.
+    pub(super) fn holds(&self, engine: &Engine, digest: &str) -> bool {
+        self.dir.join(name(engine, digest)).exists()
+    }
+
+    /// Keeps what was compiled, if it can.
+    pub(super) fn keep(&self, engine: &Engine, digest: &str, code: &[u8]) {
+        let name = name(engine, digest);
+        if let Err(error) = self.write(&name, code) {
             tracing::warn!(name, %error, "compiled code was not cached");
         }
-        load_compiled(engine, &code)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn read(&self, name: &str) -> Option<Vec<u8>> {
@@ -90,6 +97,13 @@ impl Cache {
     }
 }
 
+/// What the code of a component is called: another engine and other settings have a name of their own.
+fn name(engine: &Engine, digest: &str) -> String {
+    let mut settings = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut settings);
+    format!("{digest}-{:016x}.cwasm", settings.finish())
+}
+
 /// Loads what our compiler has just made. A component of more parts than the pool has places for is refused here.
 pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> Result<Component, Fault> {
     // SAFETY: the bytes come straight from the compiler.
@@ -100,9 +114,7 @@ pub(super) fn load_compiled(engine: &Engine, code: &[u8]) -> Result<Component, F
 fn read_private(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
     let meta = file.metadata()?;
-    // SAFETY: takes nothing, changes nothing and cannot fail.
-    let me = unsafe { libc::geteuid() };
-    if !meta.is_file() || meta.uid() != me || meta.mode() & 0o077 != 0 {
+    if !meta.is_file() || !is_mine(&meta) || meta.mode() & 0o077 != 0 {
         return Err(io::Error::other(format!(
             "{} is not a file of this user alone (mode 0600)",
             path.display()
@@ -111,6 +123,11 @@ fn read_private(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn is_mine(meta: &Metadata) -> bool {
+    // SAFETY: takes nothing, changes nothing and cannot fail.
+    meta.uid() == unsafe { libc::geteuid() }
 }
 
 fn make_key(dir: &Path, path: &Path) -> io::Result<Vec<u8>> {
@@ -153,6 +170,17 @@ mod tests {
 
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
+    impl Cache {
+        /// As a load does.
+        fn load_or_compile(&self, engine: &Engine, compile: impl FnOnce() -> Vec<u8>) {
+            if self.load(engine, "d").is_none() {
+                let code = compile();
+                self.keep(engine, "d", &code);
+                load_compiled(engine, &code).expect("loaded");
+            }
+        }
+    }
+
     fn only_code(dir: &Path) -> PathBuf {
         let mut files = fs::read_dir(dir).expect("listed").map(|entry| entry.expect("entry").path());
         files.find(|path| path.extension().is_some_and(|e| e == "cwasm")).expect("one compiled file")
@@ -171,8 +199,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("directory");
         let cache = Cache::open(dir.path()).expect("cache");
         let engine = Engine::default();
-        let compile = || Ok(engine.precompile_component(EMPTY).expect("an empty component"));
-        cache.load_or_compile(&engine, "d", compile).expect("compiled");
+        let compile = || engine.precompile_component(EMPTY).expect("an empty component");
+        cache.load_or_compile(&engine, compile);
         let path = only_code(dir.path());
         let name = path.file_name().and_then(|n| n.to_str()).expect("name").to_owned();
         assert!(cache.read(&name).is_some(), "kept");
@@ -186,10 +214,10 @@ mod tests {
         }
         fs::write(&path, &good[..10]).expect("written");
         assert!(cache.read(&name).is_none(), "shorter than a MAC");
-        cache.load_or_compile(&engine, "d", compile).expect("compiled again");
+        cache.load_or_compile(&engine, compile);
         assert!(cache.read(&name).is_some(), "put right");
         let unasked = || panic!("it is there already");
-        cache.load_or_compile(&engine, "d", unasked).expect("taken from the cache");
+        cache.load_or_compile(&engine, unasked);
         fs::rename(&path, dir.path().join("other.cwasm")).expect("renamed");
         assert!(cache.read("other.cwasm").is_none(), "the name counts");
     }
@@ -202,9 +230,9 @@ mod tests {
         let load = |engine: &Engine| {
             let compile = || {
                 compiled.set(compiled.get() + 1);
-                Ok(engine.precompile_component(EMPTY).expect("an empty component"))
+                engine.precompile_component(EMPTY).expect("an empty component")
             };
-            Cache::open(dir.path()).expect("cache").load_or_compile(engine, "d", compile).expect("loaded");
+            Cache::open(dir.path()).expect("cache").load_or_compile(engine, compile);
             compiled.get()
         };
         assert_eq!((load(&engine), load(&engine)), (1, 1));
@@ -237,5 +265,15 @@ mod tests {
         let key = dir.path().join("key");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("mode");
         assert!(Cache::open(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_in_holds_no_code() {
+        let dir = tempfile::tempdir().expect("directory");
+        let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("mode");
+        for (bits, opens) in [(0o777, false), (0o720, false), (0o702, false), (0o755, true), (0o700, true)] {
+            mode(bits);
+            assert_eq!(Cache::open(dir.path()).is_ok(), opens, "{bits:o}");
+        }
     }
 }

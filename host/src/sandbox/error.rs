@@ -113,6 +113,15 @@ pub enum Fault {
         /// What is missing.
         what: String,
     },
+    /// Its host died while it was loaded, again and again.
+    #[error(
+        "killed its host twice while it was loaded and is not loaded again; another build is, and this one once {} is removed",
+        marks.display()
+    )]
+    Deadly {
+        /// What is on record against it.
+        marks: PathBuf,
+    },
     /// `describe` did not return.
     #[error("does not describe itself: {0}")]
     Describe(String),

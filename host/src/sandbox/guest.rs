@@ -20,8 +20,10 @@ use super::http::{Asked, Requests};
 use super::journal::{Journal, Pipe, Stream};
 use super::limiter::Limiter;
 use super::linked::Granted;
+use super::listing::{self, Listings};
 use super::meter::{CpuExceeded, Meter};
 use super::reach::{Allowance, Reach};
+use super::turns::Turns;
 use super::{HostCalls, Limits, Stop};
 use crate::task::TaskId;
 
@@ -41,6 +43,7 @@ pub(super) struct Guest {
     facts: Facts,
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
+    pub(super) listings: Listings,
     /// Made for plugins that have a grant.
     http: Option<Box<Requests>>,
     /// What it reaches through the database; nothing without a grant.
@@ -69,6 +72,7 @@ pub(super) struct Facts {
     pub(super) deadline: Instant,
     pub(super) stop: Stop,
     pub(super) host_calls: Option<Arc<dyn HostCalls>>,
+    pub(super) turns: Turns,
 }
 
 /// A fresh store for one attempt, with every limit set and with what the plugin is granted, if anything.
@@ -114,6 +118,7 @@ pub(super) fn store(
         facts,
         wasi: wasi.build(),
         table,
+        listings: Listings::default(),
         http,
         reach,
         allowance: Allowance::new(limits),
@@ -131,7 +136,7 @@ pub(super) fn store(
             return Err(CpuExceeded.into());
         }
         // Not `Yield`: that wakes itself at once, and tokio would poll this guest again before its neighbours.
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(meter.rest())))
     });
     // Before instantiation, which runs the guest's start functions: an unset deadline traps at once.
     store.set_epoch_deadline(1);
@@ -157,6 +162,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     // std imports the file system whether it uses it or not; there is no directory in it.
     filesystem::types::add_to_linker::<Guest, WasiFilesystem>(l, Guest::filesystem)?;
     filesystem::preopens::add_to_linker::<Guest, WasiFilesystem>(l, Guest::filesystem)?;
+    listing::bound(l)?;
 
     attempt::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;
     log::add_to_linker::<Guest, HasSelf<Guest>>(l, |g| g)?;

@@ -23,6 +23,7 @@ use super::grants::Powers;
 use super::guest::{Facts, Guest, link_granted};
 use super::limits::Layers;
 use super::linked::Granted;
+use super::marks::{Mark, Marks};
 use super::plugin;
 use super::plugin::{Body, Surface};
 use super::reflect::{self, Found};
@@ -72,12 +73,30 @@ impl Sandbox {
         bytes: Vec<u8>,
         grants: Option<&str>,
     ) -> Result<Plugin, PluginError> {
-        self.load_inner(stem, bytes, grants)
-            .await
+        let loaded = self.load_inner(stem, bytes, grants, true).await;
+        loaded
+            .and_then(|plugin| plugin.ok_or_else(|| Fault::Host("it was not compiled".to_owned())))
             .map_err(|fault| PluginError { file: format!("{stem}.wasm"), fault })
     }
 
-    async fn load_inner(&self, stem: &str, bytes: Vec<u8>, grants: Option<&str>) -> Result<Plugin, Fault> {
+    /// The same where its code is in the cache; `None` if it has to be compiled first. Waits for no compilation.
+    pub(super) async fn load_cached(
+        &self,
+        stem: &str,
+        bytes: Vec<u8>,
+        grants: Option<&str>,
+    ) -> Result<Option<Plugin>, PluginError> {
+        let loaded = self.load_inner(stem, bytes, grants, false).await;
+        loaded.map_err(|fault| PluginError { file: format!("{stem}.wasm"), fault })
+    }
+
+    async fn load_inner(
+        &self,
+        stem: &str,
+        bytes: Vec<u8>,
+        grants: Option<&str>,
+        compile: bool,
+    ) -> Result<Option<Plugin>, Fault> {
         check_shape(&bytes)?;
         let file = format!("{stem}.toml");
         let wrong = |what| Fault::Grants { file: file.clone(), what };
@@ -87,11 +106,11 @@ impl Sandbox {
             None => (None, Vec::new()),
             Some(grants) => {
                 let lacking = |what| Fault::NotThere { file: file.clone(), what };
-                let (ceiling, own) = (self.bounds.grants.clone(), self.own_dirs());
+                let (ceiling, own, ways) = (self.bounds.grants.clone(), self.own_dirs(), self.ways());
                 // Directories and secrets are looked up, which may wait for a disk.
                 let resolve = move || {
                     let resolved = Powers::resolve(&grants, ceiling.as_ref())?;
-                    let trespass = resolved.0.trespass(&own);
+                    let trespass = resolved.0.trespass(&own, &ways);
                     Ok::<_, String>((resolved, trespass))
                 };
                 let resolved = self.handle().spawn_blocking(resolve).await;
@@ -106,23 +125,30 @@ impl Sandbox {
                 (Some(powers), notes)
             }
         };
-        let permit = Arc::clone(&self.compiling).acquire_owned().await;
-        let permit = permit.map_err(|_| Fault::Host("the sandbox is closing".to_owned()))?;
+        let closing = |_| Fault::Host("the sandbox is closing".to_owned());
+        let permit = match compile {
+            true => Some(Arc::clone(&self.compiling).acquire_owned().await.map_err(closing)?),
+            false => None,
+        };
         let shop = Workshop {
             engine: self.engine.clone(),
             linker: Arc::clone(&self.linker),
             cache: self.cache.clone(),
+            marks: self.marks.clone(),
             compiler: self.compiler.clone(),
             stack_bytes: self.stack_bytes,
             granted: Granted::by(powers.as_ref()),
         };
         let built = self.handle().spawn_blocking(move || shop.build(&bytes, permit)).await;
-        let Built { digest, surface, denied, unserved, body } = match built {
+        let built = match built {
             Ok(built) => built?,
             Err(join) if join.is_panic() => {
                 return Err(Fault::CompilerPanicked(panic_text(&*join.into_panic())));
             }
             Err(_) => return Err(Fault::Host("the sandbox is closing".to_owned())),
+        };
+        let Some(Built { digest, surface, denied, unserved, body, mark: _mark }) = built else {
+            return Ok(None);
         };
         let expected = stem.replace('-', "_");
         let descriptor = match &body {
@@ -149,11 +175,12 @@ impl Sandbox {
             plugin: asked.limits,
             tasks: asked.tasks,
         };
-        Ok(Plugin::new(body, digest, descriptor, surface, plugin::Granted { powers, layers, notes }))
+        let granted = plugin::Granted { powers, layers, notes };
+        Ok(Some(Plugin::new(body, digest, descriptor, surface, granted)))
     }
 
     async fn describe(&self, pre: &GuestPre<Guest>) -> Result<Descriptor, Fault> {
-        let (engine, pre) = (self.engine.clone(), pre.clone());
+        let (engine, pre, turns) = (self.engine.clone(), pre.clone(), self.turns.clone());
         let limits = DESCRIBE.within(&self.bounds.ceiling);
         let run = self.spawn(async move {
             let facts = Facts {
@@ -164,6 +191,7 @@ impl Sandbox {
                 deadline: after(Instant::now(), Duration::from_millis(limits.timeout_ms)),
                 stop: Stop::new(),
                 host_calls: None,
+                turns,
             };
             enter(&engine, &Body::Contract(pre), None, facts, &limits, Entry::Describe).await
         });
@@ -192,6 +220,7 @@ struct Workshop {
     engine: Engine,
     linker: Arc<Linker<Guest>>,
     cache: Option<Arc<Cache>>,
+    marks: Option<Arc<Marks>>,
     compiler: Option<Compiler>,
     stack_bytes: u64,
     granted: Granted,
@@ -205,20 +234,47 @@ struct Built {
     /// Which of its functions are no tasks.
     unserved: Vec<String>,
     body: Body,
+    /// Held until it has described itself.
+    mark: Option<Mark>,
 }
 
 impl Workshop {
-    fn build(&self, bytes: &[u8], _one_at_a_time: OwnedSemaphorePermit) -> Result<Built, Fault> {
+    /// Without a permit to compile, `None` if there is no compiled code.
+    fn build(
+        &self,
+        bytes: &[u8],
+        one_at_a_time: Option<OwnedSemaphorePermit>,
+    ) -> Result<Option<Built>, Fault> {
         let digest = digest(bytes);
         let invalid = |error: wasmtime::Error| Fault::Invalid(one_line(&error));
-        let compile = || match &self.compiler {
-            Some(compiler) => Handle::current().block_on(compiler.compile(self.stack_bytes, bytes)),
-            None => engine::compile(self.stack_bytes, bytes).map_err(invalid),
+        if let Some(marks) = self.marks.as_ref().and_then(|marks| marks.against(&digest)) {
+            return Err(Fault::Deadly { marks });
+        }
+        let (mut mark, mut cached) = (None, None);
+        if let Some(cache) = self.cache.as_ref().filter(|cache| cache.holds(&self.engine, &digest)) {
+            mark = self.mark(&digest);
+            cached = cache.load(&self.engine, &digest);
+        }
+        let component = match cached {
+            Some(component) => component,
+            None if one_at_a_time.is_none() => return Ok(None),
+            None => {
+                let code = match &self.compiler {
+                    Some(compiler) => {
+                        // That takes long and happens elsewhere: a host that dies meanwhile did not die of it.
+                        mark = None;
+                        Handle::current().block_on(compiler.compile(self.stack_bytes, bytes))?
+                    }
+                    None => {
+                        mark = mark.or_else(|| self.mark(&digest));
+                        engine::compile(self.stack_bytes, bytes).map_err(invalid)?
+                    }
+                };
+                mark = mark.or_else(|| self.mark(&digest));
+                self.cache.iter().for_each(|cache| cache.keep(&self.engine, &digest, &code));
+                load_compiled(&self.engine, &code)?
+            }
         };
-        let component = match &self.cache {
-            Some(cache) => cache.load_or_compile(&self.engine, &digest, compile),
-            None => load_compiled(&self.engine, &compile()?),
-        }?;
 
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(&self.engine).map(|(name, _)| name.to_owned()).collect();
@@ -255,7 +311,15 @@ impl Workshop {
         let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
         let memory_bytes = pages.map(|pages| pages.saturating_mul(PAGE_BYTES));
         let surface = Surface { imports, exports, memory_bytes };
-        Ok(Built { digest, surface, denied, unserved, body })
+        Ok(Some(Built { digest, surface, denied, unserved, body, mark }))
+    }
+
+    /// Marks the code as being loaded, where there is a place for marks.
+    fn mark(&self, digest: &str) -> Option<Mark> {
+        let marked = self.marks.as_ref()?.begin(digest);
+        marked
+            .inspect_err(|error| tracing::warn!(%error, "should this plugin kill its host, nobody will know"))
+            .ok()
     }
 
     /// The functions of a component that does not speak the contract.

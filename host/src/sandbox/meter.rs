@@ -4,15 +4,18 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::turns::{SHORT, Turn, Turns};
+
 /// The CPU time of one future. Written only by the thread that polls it, so relaxed order is enough: what hands
 /// the future to another thread orders the rest.
-#[derive(Default)]
 pub(super) struct Meter {
     used_ns: AtomicU64,
     poll_began_ns: AtomicU64,
+    turn: Turn,
 }
 
 /// The attempt's CPU budget is used up.
@@ -21,6 +24,22 @@ pub(super) struct Meter {
 pub(super) struct CpuExceeded;
 
 impl Meter {
+    pub(super) fn new(turns: &Turns) -> Self {
+        Self { used_ns: AtomicU64::new(0), poll_began_ns: AtomicU64::new(0), turn: Turn::of(turns) }
+    }
+
+    /// Lets others go first; whoever computes for long, until it is its turn. Asked from within a poll.
+    pub(super) fn rest(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        let (meter, long) = (Arc::clone(self), self.used_within() > SHORT);
+        async move {
+            // A free turn alone would let nobody in.
+            tokio::task::yield_now().await;
+            if long {
+                meter.turn.take().await;
+            }
+        }
+    }
+
     /// What was used up to the last poll's end.
     pub(super) fn used(&self) -> Duration {
         Duration::from_nanos(self.used_ns.load(Relaxed))
@@ -40,6 +59,7 @@ impl Meter {
             self.poll_began_ns.store(began, Relaxed);
             let polled = future.as_mut().poll(cx);
             self.used_ns.fetch_add(thread_cpu_ns().saturating_sub(began), Relaxed);
+            self.turn.end();
             polled
         })
         .await

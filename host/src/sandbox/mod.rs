@@ -19,7 +19,9 @@ mod journal;
 mod limiter;
 mod limits;
 mod linked;
+mod listing;
 mod load;
+mod marks;
 mod meter;
 mod plugin;
 mod reach;
@@ -27,7 +29,9 @@ mod reflect;
 mod registry;
 mod result;
 mod stop;
+mod turns;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -94,13 +98,17 @@ pub struct Sandbox {
     linker: Arc<Linker<guest::Guest>>,
     bounds: Bounds,
     cache: Option<Arc<cache::Cache>>,
+    marks: Option<Arc<marks::Marks>>,
     compiler: Option<Compiler>,
     names: Option<Names>,
     stack_bytes: u64,
     compiling: Arc<Semaphore>,
+    turns: turns::Turns,
     /// How many handles an attempt with grants may hold: each may be a descriptor.
     handles_max: u64,
     own_dirs: Mutex<Vec<PathBuf>>,
+    /// The directories that decide what the links among the plugins lead to.
+    ways: Mutex<BTreeSet<PathBuf>>,
     // Taken by `drop` alone.
     runtime: Option<Runtime>,
 }
@@ -127,13 +135,14 @@ impl Sandbox {
                 None
             }
         });
+        let marks = cache.as_ref().and_then(|cache| marks::Marks::open(cache.dir()).ok()).map(Arc::new);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("hostler-wasm")
             // After so many turns of guests, of 5 ms at most each, new attempts and due timers have theirs. By
             // itself tokio looks for them after 61, which spinning guests make a third of a second.
-            .global_queue_interval(4)
-            .event_interval(8)
+            .global_queue_interval(2)
+            .event_interval(2)
             .enable_all()
             .build()
             .map_err(SandboxError::Threads)?;
@@ -143,12 +152,15 @@ impl Sandbox {
             linker: Arc::new(linker),
             bounds: config.bounds,
             cache,
+            marks,
             compiler: config.compiler,
             names: config.names,
             stack_bytes,
             compiling: Arc::new(Semaphore::new(1)),
+            turns: turns::Turns::new(config.threads),
             handles_max,
             own_dirs,
+            ways: Mutex::default(),
             runtime: Some(runtime),
         }))
     }
@@ -182,12 +194,32 @@ impl Sandbox {
         if plugin.powers().is_some() {
             call.limits.resources_max = call.limits.resources_max.min(self.handles_max);
         }
-        attempt::run(&self.engine, plugin, call).await
+        attempt::run(&self.engine, &self.turns, plugin, call).await
+    }
+
+    /// What attempts hold of the pool now, in places, and what its free places keep of memory, in bytes. `None`
+    /// without a pool.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn held(&self) -> Option<(u64, usize)> {
+        let pool = self.engine.pooling_allocator_metrics()?;
+        let parts = (pool.memories() + pool.tables() + pool.stacks()) as u64;
+        let kept = pool.unused_memory_bytes_resident() + pool.unused_table_bytes_resident();
+        Some((pool.component_instances() + pool.core_instances() + parts, kept))
     }
 
     /// From now on, no grant lets a guest write in this directory, above it or below it.
     pub(crate) fn guard(&self, dir: PathBuf) {
         self.own_dirs.lock().unwrap_or_else(PoisonError::into_inner).push(dir);
+    }
+
+    /// Nor in these, in place of those of the last time; writing below them is allowed.
+    fn guard_ways(&self, ways: BTreeSet<PathBuf>) {
+        *self.ways.lock().unwrap_or_else(PoisonError::into_inner) = ways;
+    }
+
+    fn ways(&self) -> BTreeSet<PathBuf> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn own_dirs(&self) -> Vec<PathBuf> {

@@ -4,6 +4,7 @@ mod any;
 mod cancel;
 mod compile;
 mod crafted;
+mod deadly;
 mod directory;
 mod files;
 mod grants;

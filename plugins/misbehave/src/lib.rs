@@ -35,6 +35,7 @@ hostler_guest::plugin!(
         reach::send,
         reach::store,
         trespass::fetch,
+        trespass::list,
         trespass::read,
         trespass::variable,
         trespass::write,

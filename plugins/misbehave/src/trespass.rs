@@ -63,6 +63,23 @@ pub fn write(args: PathArgs) -> Result<(), Failure> {
     Ok(std::fs::write(args.path, "trespassed")?)
 }
 
+/// A directory.
+#[data]
+#[derive(Debug)]
+pub struct ListArgs {
+    /// Where it is.
+    pub path: String,
+    /// How many listings of it are held at once.
+    pub times: usize,
+}
+
+/// Lists a granted directory that often at once, lets go, does so again, and returns how often it could.
+#[task]
+pub fn list(args: ListArgs) -> Result<[usize; 2], Failure> {
+    let once = || listings::hold(&args).map_err(|what| Failure::new("LIST_FAILED", what));
+    Ok([once()?, once()?])
+}
+
 /// Returns a variable of the environment.
 #[task]
 pub fn variable(args: PathArgs) -> Result<Option<String>, Failure> {
@@ -119,6 +136,26 @@ mod http {
                 Err(StreamError::LastOperationFailed(error)) => return Err(error.to_debug_string()),
             }
         }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod listings {
+    use wasip2::filesystem::preopens::get_directories;
+
+    pub(super) fn hold(args: &super::ListArgs) -> Result<usize, String> {
+        let granted = get_directories();
+        let found = granted.iter().find(|(_, path)| *path == args.path);
+        let (directory, _) = found.ok_or("no such directory")?;
+        let held: Vec<_> = (0..args.times).map_while(|_| directory.read_directory().ok()).collect();
+        Ok(held.len())
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod listings {
+    pub(super) fn hold(args: &super::ListArgs) -> Result<usize, String> {
+        Err(format!("{} is listed from within a sandbox alone", args.path))
     }
 }
 

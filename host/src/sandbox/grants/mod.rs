@@ -16,7 +16,7 @@ pub(super) mod origin;
 mod place;
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,15 +125,24 @@ impl Powers {
     }
 
     /// The first directory that a guest could write the host's own files through: plugins, grants, compiled code.
-    pub(super) fn trespass(&self, own: &[PathBuf]) -> Option<String> {
+    /// `ways`: the directories that decide which files those are.
+    pub(super) fn trespass(&self, own: &[PathBuf], ways: &BTreeSet<PathBuf>) -> Option<String> {
         let own: Vec<PathBuf> = own.iter().filter_map(|dir| dir.canonicalize().ok()).collect();
         let shared = |place: &Place| {
-            own.iter().find(|own| own.starts_with(place.real()) || place.real().starts_with(own)).cloned()
+            let within =
+                own.iter().find(|own| own.starts_with(place.real()) || place.real().starts_with(own));
+            within.or_else(|| ways.iter().find(|way| way.starts_with(place.real()))).cloned()
         };
         let mut written = self.directories.iter().filter(|place| place.write);
         let (place, own) = written.find_map(|place| Some((place, shared(place)?)))?;
         let (place, own) = (place.real().display(), own.display());
         Some(format!("write = true for the directory {place} would let a guest change the host's own {own}"))
+    }
+
+    /// The directory that its guests may write in and that holds one of these, if any.
+    pub(super) fn written(&self, ways: &BTreeSet<PathBuf>) -> Option<&Path> {
+        let holds = |place: &&Place| place.write && ways.iter().any(|way| way.starts_with(place.real()));
+        self.directories.iter().find(holds).map(Place::real)
     }
 }
 

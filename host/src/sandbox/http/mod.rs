@@ -6,19 +6,18 @@
 //! follows one by itself makes a new request, and that is checked anew.
 
 mod body;
+mod names;
 mod send;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::header::{HeaderMap, HeaderValue};
-use tokio::sync::Semaphore;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
@@ -28,6 +27,8 @@ use super::grants::address::{Reach, reach};
 use super::grants::origin::{Origin, Target};
 use super::result::{REASON_BYTES_MAX, cut};
 use super::{HostCalls, Limits, Stop};
+pub use names::Names;
+use names::Share;
 
 /// The longest name of a method, in bytes.
 const METHOD_BYTES_MAX: usize = 32;
@@ -36,31 +37,6 @@ const METHOD_BYTES_MAX: usize = 32;
 const CHUNK_BYTES_MAX: usize = 16 << 10;
 /// The headers of one message that a guest makes, in bytes.
 const FIELDS_BYTES_MAX: usize = 16 << 10;
-/// So many names are looked up at once: nobody can stop a look-up, and each holds a thread.
-static LOOKUPS: Semaphore = Semaphore::const_new(32);
-
-/// How a server's name becomes addresses.
-type Lookup = Arc<
-    dyn Fn(String, u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> + Send + Sync,
->;
-
-/// Looks names up in place of the system: tests let one move with it.
-#[derive(Clone)]
-pub struct Names(Lookup);
-
-impl Names {
-    /// Looks a name and a port up with this function.
-    pub fn new(look: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move |host, port| Box::pin(std::future::ready(look(&host, port)))))
-    }
-}
-
-impl fmt::Debug for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Names")
-    }
-}
-
 /// What one plugin may ask of which servers. Made when it is loaded, shared by its attempts.
 #[derive(Clone)]
 pub(super) struct Http {
@@ -68,7 +44,8 @@ pub(super) struct Http {
     ceiling: Option<Vec<HttpRule>>,
     secrets: Vec<Secret>,
     tls: Arc<rustls::ClientConfig>,
-    lookup: Lookup,
+    names: Names,
+    lookups: Share,
 }
 
 /// A value that the guest never sees, and what it sees instead.
@@ -102,23 +79,13 @@ impl Http {
         secrets: Vec<Secret>,
     ) -> Result<Self, String> {
         static TLS: LazyLock<Result<Arc<rustls::ClientConfig>, String>> = LazyLock::new(tls);
-        let lookup: Lookup = Arc::new(|host, port| {
-            Box::pin(async move {
-                let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
-                let look = move || -> io::Result<Vec<SocketAddr>> {
-                    // Given back when the look-up ends, not when whoever waits for it gives up.
-                    let _held = permit;
-                    Ok((host.as_str(), port).to_socket_addrs()?.collect())
-                };
-                tokio::task::spawn_blocking(look).await.map_err(io::Error::other)?
-            })
-        });
-        Ok(Self { rules, ceiling, secrets, tls: TLS.clone()?, lookup })
+        let (names, lookups) = (Names::default(), Share::of_plugin());
+        Ok(Self { rules, ceiling, secrets, tls: TLS.clone()?, names, lookups })
     }
 
     /// The same, with names looked up elsewhere.
     pub(in crate::sandbox) fn with_names(&self, names: &Names) -> Self {
-        Self { lookup: names.0.clone(), ..self.clone() }
+        Self { names: names.clone(), ..self.clone() }
     }
 
     /// Whether such a request is allowed; if so, whether the server's address may be private.
@@ -207,6 +174,7 @@ pub(super) struct Hooks {
     http: Option<Arc<Http>>,
     limits: Limits,
     sent: u64,
+    lookups: Share,
     denied: Denied,
     asked: Asked,
 }
@@ -249,7 +217,14 @@ impl Denied {
 impl Requests {
     /// Without grants every request is refused.
     pub(super) fn new(http: Option<Arc<Http>>, limits: &Limits, asked: Asked) -> Self {
-        let hooks = Hooks { http, limits: *limits, sent: 0, denied: Denied::default(), asked };
+        let hooks = Hooks {
+            http,
+            limits: *limits,
+            sent: 0,
+            lookups: Share::of_attempt(),
+            denied: Denied::default(),
+            asked,
+        };
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(FIELDS_BYTES_MAX);
         Self { ctx, hooks }
@@ -294,6 +269,7 @@ impl WasiHttpHooks for Hooks {
             http,
             target,
             permit,
+            lookups: self.lookups.clone(),
             denied: self.denied.clone(),
             asked: self.asked.clone(),
             connect: shorter(options.and_then(|o| o.connect_timeout), self.limits.http_connect_ms_max),

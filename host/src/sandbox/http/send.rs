@@ -17,7 +17,7 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::body::{Bounded, Direction};
-use super::{Asked, Denied, Http, Permit, Sent, Target};
+use super::{Asked, Denied, Http, Permit, Sent, Share, Target};
 
 /// What a connection holds of what was not read or sent yet, in bytes, each way; a response's head fits in.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -29,6 +29,8 @@ pub(super) struct Sending {
     pub(super) http: Arc<Http>,
     pub(super) target: Target,
     pub(super) permit: Permit,
+    /// The attempt's.
+    pub(super) lookups: Share,
     pub(super) denied: Denied,
     pub(super) asked: Asked,
     pub(super) connect: Duration,
@@ -115,10 +117,13 @@ impl Sending {
         let Target { host, port, .. } = &self.target;
         let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, *port)],
-            Err(_) => (self.http.lookup)(host.clone(), *port).await.map_err(|error| {
-                tracing::debug!(host, %error, "a guest's HTTP request names no server");
-                Error::DnsError { rcode: None, info_code: None }
-            })?,
+            Err(_) => {
+                let shares = [&self.lookups, &self.http.lookups];
+                self.http.names.look_up(host, *port, shares).await.map_err(|error| {
+                    tracing::debug!(host, %error, "a guest's HTTP request names no server");
+                    Error::DnsError { rcode: None, info_code: None }
+                })?
+            }
         };
         let (allowed, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
             found.into_iter().partition(|address| self.permit.covers(address.ip()));
@@ -171,7 +176,7 @@ mod tests {
 
     use super::super::super::Limits;
     use super::super::super::grants::GrantsFile;
-    use super::super::{Lookup, Requests};
+    use super::super::{Names, Requests};
     use super::*;
 
     /// Answers one request and tells what it read of it.
@@ -183,10 +188,10 @@ mod tests {
         String::from_utf8_lossy(&head[..size]).into_owned()
     }
 
-    fn requests(rules: &str, lookup: Option<Lookup>) -> Requests {
+    fn requests(rules: &str, names: Option<Names>) -> Requests {
         let mut http =
             Http::new(GrantsFile::parse(rules).expect("grants").http, None, Vec::new()).expect("HTTP");
-        http.lookup = lookup.unwrap_or(http.lookup);
+        http.names = names.unwrap_or_default();
         Requests::new(Some(Arc::new(http)), &Limits::DEFAULT, Asked::default())
     }
 
@@ -210,16 +215,16 @@ mod tests {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let tell = asked.clone();
         // Loopback, which is allowed; whoever asks again would get what is not.
-        let lookup: Lookup = Arc::new(move |host, port| {
+        let names = Names::new(move |host, port| {
             let mut asked = tell.lock().expect("unpoisoned");
-            asked.push(host);
+            asked.push(host.to_owned());
             let first: SocketAddr = format!("127.0.0.1:{port}").parse().expect("an address");
             let later: SocketAddr = format!("169.254.169.254:{port}").parse().expect("an address");
             let answer = if asked.len() == 1 { first } else { later };
-            Box::pin(std::future::ready(Ok(vec![answer])))
+            Ok(vec![answer])
         });
         let rules = format!("[[http]]\norigin = \"http://moving.example:{port}\"\nprivate = true");
-        let mut requests = requests(&rules, Some(lookup));
+        let mut requests = requests(&rules, Some(names));
         let uri = format!("http://moving.example:{port}/a?b");
         let (body, head) = tokio::join!(get(&mut requests, &uri), serve(listener));
         assert_eq!(body.expect("answered"), "hi");

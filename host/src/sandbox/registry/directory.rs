@@ -1,29 +1,29 @@
 //! One directory's files, and what became of each.
 
-use std::collections::BTreeMap;
-use std::fs::{self, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use tokio::task::{JoinError, JoinSet};
+
+use super::disk::{Listed, Prints, list, read_both};
 use super::{Loaded, Problem, Shared};
-use crate::sandbox::error::{Fault, PluginError};
-use crate::sandbox::grants::GRANTS_BYTES_MAX;
-use crate::sandbox::load::{COMPONENT_BYTES_MAX, digest};
+use crate::sandbox::error::{Fault, PluginError, panic_text};
+use crate::sandbox::load::digest;
 use crate::sandbox::{Plugin, Sandbox};
-
-/// At the start, a file this old is taken as finished without a second look.
-const OLD: Duration = Duration::from_secs(1);
 
 pub(super) struct Directory {
     sandbox: Arc<Sandbox>,
     dir: PathBuf,
     shared: Arc<Shared>,
     files: BTreeMap<String, Entry>,
-    /// Which file holds a plugin's name; the first to come keeps it.
+    /// Which file holds a plugin's name. Of two that come at once none does: one of them is a stranger's.
     owners: BTreeMap<String, String>,
+    /// What is compiled now, one at a time; dropped with this.
+    compiling: JoinSet<Compiled>,
+    /// Which file that is, and with which digest.
+    under_way: Option<(String, String)>,
     unreadable: Option<String>,
 }
 
@@ -35,72 +35,56 @@ struct Entry {
     read: Option<Prints>,
     /// Of both, the file of grants included.
     digest: Option<String>,
+    /// It has to be compiled, and is not yet, or just now.
+    to_compile: Option<Prints>,
     /// The newest version that loaded.
     plugin: Option<Arc<Plugin>>,
     problem: Option<String>,
 }
 
-/// Tells two states of a file apart without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Print {
-    inode: u64,
-    size: u64,
-    modified: SystemTime,
-    /// Of any kind, in nanoseconds; programs that copy can set the time of writing, but not this one.
-    changed: (i64, i64),
-}
-
-/// A component, and the grants beside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Prints {
-    component: Print,
-    grants: Option<Print>,
-}
-
-impl Prints {
-    fn are_old(&self) -> bool {
-        self.component.is_old() && self.grants.is_none_or(|grants| grants.is_old())
-    }
-}
-
-impl Print {
-    fn of(meta: &Metadata) -> Self {
-        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let changed = (meta.ctime(), meta.ctime_nsec());
-        Self { inode: meta.ino(), size: meta.len(), modified, changed }
-    }
-
-    fn is_old(&self) -> bool {
-        SystemTime::now().duration_since(self.modified).is_ok_and(|age| age > OLD)
-    }
-}
+/// What came of a compilation; `None` if the file is no longer what it was.
+type Compiled = Option<Result<Plugin, PluginError>>;
 
 impl Directory {
     pub(super) fn new(sandbox: Arc<Sandbox>, dir: PathBuf, shared: Arc<Shared>) -> Self {
         let (files, owners) = (BTreeMap::new(), BTreeMap::new());
-        Self { sandbox, dir, shared, files, owners, unreadable: None }
+        let compiling = JoinSet::new();
+        Self { sandbox, dir, shared, files, owners, compiling, under_way: None, unreadable: None }
     }
 
-    /// Looks at every file once; reads those that changed and have settled. Says whether all have.
+    /// Looks at every file once; reads those that changed and have settled. Says whether all have. What has to be
+    /// compiled is put off, and one of it begun.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub(super) async fn look(&mut self, at_start: bool) -> io::Result<bool> {
         let dir = self.dir.clone();
-        let listed = blocking(move || list(&dir)).await?;
+        let Listed { files: listed, ways } = blocking(move || list(&dir)).await?;
         let known = self.files.len();
         self.files.retain(|file, _| listed.contains_key(file));
-        if known != self.files.len() || self.unreadable.take().is_some() {
+        let removed = known != self.files.len();
+        // All of them before any is read: which ones share a name is told by their own names.
+        for file in listed.keys().filter(|file| !self.files.contains_key(*file)).cloned().collect::<Vec<_>>()
+        {
+            self.files.insert(file, Entry::default());
+        }
+        self.sandbox.guard_ways(ways.values().flatten().cloned().collect());
+        if removed || self.unreadable.take().is_some() {
             self.publish();
         }
         let mut settled = true;
         for (file, found) in listed {
+            let astray = ways.get(&file).and_then(|way| self.astray(way));
             let entry = self.files.entry(file.clone()).or_default();
+            let found = found.and_then(|print| match astray {
+                Some(told) => Err(Fault::Unreadable(io::Error::other(told))),
+                None => Ok(print),
+            });
             let print = match found {
                 Ok(print) => print,
                 Err(fault) => {
                     // There, but out of reach: no order to unload what it was.
-                    (entry.seen, entry.read, entry.digest) = (None, None, None);
+                    (entry.seen, entry.read, entry.digest, entry.to_compile) = (None, None, None, None);
                     entry.problem = Some(fault.to_string());
                     self.publish();
                     continue;
@@ -117,7 +101,74 @@ impl Directory {
             }
             settled &= self.read(&file, print).await;
         }
+        self.compile_next();
         Ok(settled)
+    }
+
+    /// Waits for the end of what is compiled now, takes it in and begins with the next one. Says whether there was
+    /// any. Cancel-safe.
+    pub(super) async fn compiled(&mut self) -> bool {
+        let Some(done) = self.compiling.join_next().await else { return false };
+        if let Some((file, digest)) = self.under_way.take() {
+            self.take_in(&file, &digest, done);
+        }
+        self.compile_next();
+        true
+    }
+
+    /// Where the guests of a plugin may write on the way to a file, in words.
+    fn astray(&self, way: &BTreeSet<PathBuf>) -> Option<String> {
+        let plugins = self.files.values().filter_map(|entry| entry.plugin.as_ref());
+        let (plugin, place) = plugins.filter_map(|p| Some((p, p.powers()?.written(way)?))).next()?;
+        let (name, place) = (plugin.name(), place.display());
+        Some(format!("it leads through {place}, where guests of {name} may write"))
+    }
+
+    fn take_in(&mut self, file: &str, digest: &str, done: Result<Compiled, JoinError>) {
+        let Some(entry) = self.files.get_mut(file).filter(|entry| entry.digest.as_deref() == Some(digest))
+        else {
+            // It is gone, or was read anew since.
+            return;
+        };
+        let Some(prints) = entry.to_compile.take() else { return };
+        let loaded = match done {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => {
+                (entry.read, entry.digest) = (None, None);
+                return;
+            }
+            Err(join) => Err(PluginError {
+                file: file.to_owned(),
+                fault: match join.try_into_panic() {
+                    Ok(panic) => Fault::CompilerPanicked(panic_text(&*panic)),
+                    Err(_) => Fault::Host("it was broken off".to_owned()),
+                },
+            }),
+        };
+        self.settle(file, prints, loaded);
+    }
+
+    /// Begins to compile the smallest of what waits for it: it is the least likely to keep the others.
+    fn compile_next(&mut self) {
+        if !self.compiling.is_empty() {
+            return;
+        }
+        let waiting = self
+            .files
+            .iter()
+            .filter_map(|(file, entry)| Some((entry.to_compile?, file.clone(), entry.digest.clone()?)));
+        let Some((prints, file, digest)) = waiting.min_by_key(|(prints, ..)| prints.size()) else { return };
+        let (sandbox, path, stem) = (Arc::clone(&self.sandbox), self.dir.join(&file), stem(&file).to_owned());
+        self.under_way = Some((file.clone(), digest));
+        self.compiling.spawn(async move {
+            match blocking(move || read_both(&path, prints)).await {
+                Ok(None) => None,
+                Ok(Some((bytes, grants))) => {
+                    Some(sandbox.load_granted(&stem, bytes, grants.as_deref()).await)
+                }
+                Err(fault) => Some(Err(PluginError { file, fault })),
+            }
+        });
     }
 
     /// Keeps what is loaded and tells about the directory.
@@ -127,9 +178,8 @@ impl Directory {
         self.publish();
     }
 
-    /// Reads and loads one file. Says whether that is the end of it.
+    /// Reads and loads one file, or puts it off until it is compiled. Says whether it was what was seen.
     async fn read(&mut self, file: &str, print: Prints) -> bool {
-        let stem = file.strip_suffix(".wasm").unwrap_or(file).to_owned();
         let path = self.dir.join(file);
         let loaded = match blocking(move || read_both(&path, print)).await {
             Ok(None) => return false,
@@ -139,14 +189,29 @@ impl Directory {
                 let entry = self.files.entry(file.to_owned()).or_default();
                 if entry.digest.as_ref() == Some(&digest) {
                     entry.read = Some(print);
+                    entry.to_compile = entry.to_compile.map(|_| print);
                     return true;
                 }
                 entry.digest = Some(digest);
-                self.sandbox.load_granted(&stem, bytes, grants.as_deref()).await
+                self.sandbox.load_cached(stem(file), bytes, grants.as_deref()).await
             }
             Err(fault) => Err(PluginError { file: file.to_owned(), fault }),
         };
+        match loaded.transpose() {
+            Some(loaded) => self.settle(file, print, loaded),
+            None => {
+                let entry = self.files.entry(file.to_owned()).or_default();
+                (entry.read, entry.to_compile) = (Some(print), Some(print));
+                self.publish();
+            }
+        }
+        true
+    }
+
+    /// Keeps what came of a file as it was at `print`.
+    fn settle(&mut self, file: &str, print: Prints, loaded: Result<Plugin, PluginError>) {
         let entry = self.files.entry(file.to_owned()).or_default();
+        entry.to_compile = None;
         let done = match loaded {
             Ok(plugin) => {
                 entry.plugin = Some(Arc::new(plugin));
@@ -165,7 +230,6 @@ impl Directory {
         // A transient fault is tried again at the next look.
         entry.read = done.then_some(print);
         self.publish();
-        true
     }
 
     /// Puts the state together, tells what is new in it and swaps it in.
@@ -174,6 +238,7 @@ impl Directory {
         let last = self.shared.current.load();
         let same = |a: &Loaded, b: &Loaded| {
             a.problems == b.problems
+                && a.compiling == b.compiling
                 && a.plugins.values().map(Arc::as_ptr).eq(b.plugins.values().map(Arc::as_ptr))
         };
         if same(&next, &last) {
@@ -209,18 +274,29 @@ impl Directory {
             plugin.is_some_and(|plugin| plugin.name() == name)
         };
         self.owners.retain(|name, file| holds(file, name));
+        self.settle_names();
         let mut next = Loaded::default();
+        next.compiling = self.files.values().filter(|entry| entry.to_compile.is_some()).count();
         for (file, entry) in &self.files {
             let tell = |message| Problem { file: file.clone(), message };
             if let Some(plugin) = &entry.plugin {
-                let owner = self.owners.entry(plugin.name().to_owned()).or_insert_with(|| file.clone());
-                if owner == file {
-                    next.plugins.insert(plugin.name().to_owned(), Arc::clone(plugin));
-                } else {
-                    let name = plugin.name();
-                    next.problems.push(tell(format!(
-                        "the plugin name {name:?} belongs to {owner}: remove one of the two"
-                    )));
+                let name = plugin.name();
+                match self.owners.get(name) {
+                    Some(owner) if owner == file => {
+                        next.plugins.insert(name.to_owned(), Arc::clone(plugin));
+                    }
+                    Some(owner) => next.problems.push(tell(format!(
+                        "the plugin name {name:?} belongs to {owner}: remove one of the two; a host that starts \
+                         now could not tell whose it is and would serve neither"
+                    ))),
+                    None if self.is_awaited(name) => {}
+                    None => {
+                        let others: Vec<&String> = self.loaded(name).filter(|other| *other != file).collect();
+                        next.problems.push(tell(format!(
+                            "the plugin name {name:?} is claimed by {others:?} as well, and neither is served: \
+                             remove one of the two"
+                        )));
+                    }
                 }
             }
             next.problems.extend(entry.problem.clone().map(tell));
@@ -228,73 +304,40 @@ impl Directory {
         next.problems.extend(self.unreadable.clone().map(|message| Problem { file: String::new(), message }));
         next
     }
-}
 
-/// The plugin files of a directory, and what is under such a name and cannot be one.
-fn list(dir: &Path) -> io::Result<BTreeMap<String, Result<Prints, Fault>>> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        // A name that is not UTF-8 is no plugin's name. Copies in progress have other endings or a leading dot.
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        if name.starts_with('.') || !name.ends_with(".wasm") {
-            continue;
-        }
-        // A file that is gone again, or a link to nothing, is not there.
-        let prints = match print(&entry.path()) {
-            Ok(None) => continue,
-            Ok(Some(component)) => {
-                print(&entry.path().with_extension("toml")).map(|grants| Prints { component, grants })
+    /// Gives each name that is nobody's to the one file that claims it.
+    fn settle_names(&mut self) {
+        let names: BTreeSet<String> =
+            self.files.values().filter_map(|entry| Some(entry.plugin.as_ref()?.name().to_owned())).collect();
+        for name in names {
+            if self.owners.contains_key(&name) || self.is_awaited(&name) {
+                continue;
             }
-            Err(fault) => Err(fault),
-        };
-        files.insert(name, prints);
+            let claim = {
+                let mut claims = self.loaded(&name);
+                claims.next().cloned().filter(|_| claims.next().is_none())
+            };
+            if let Some(file) = claim {
+                self.owners.insert(name, file);
+            }
+        }
     }
-    Ok(files)
+
+    /// The files whose plugin has this name.
+    fn loaded(&self, name: &str) -> impl Iterator<Item = &String> {
+        let has = move |entry: &Entry| entry.plugin.as_ref().is_some_and(|plugin| plugin.name() == name);
+        self.files.iter().filter(move |(_, entry)| has(entry)).map(|(file, _)| file)
+    }
+
+    /// Whether there is a file of this name of which nothing is known yet.
+    fn is_awaited(&self, name: &str) -> bool {
+        let unknown = |entry: &Entry| entry.plugin.is_none() && entry.problem.is_none();
+        self.files.iter().any(|(file, entry)| unknown(entry) && stem(file).replace('-', "_") == name)
+    }
 }
 
-/// What a file looks like; `None` if nothing is there.
-fn print(path: &Path) -> Result<Option<Print>, Fault> {
-    match fs::metadata(path) {
-        Ok(meta) if meta.is_file() => Ok(Some(Print::of(&meta))),
-        // Opening a pipe would wait for whoever writes to it.
-        Ok(_) => Err(Fault::Unreadable(io::Error::other(format!("{} is no regular file", path.display())))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Fault::Unreadable(error)),
-    }
-}
-
-/// A component and the text of its grants, or `None` if one is no longer the file that was seen.
-#[expect(clippy::type_complexity, reason = "said in one line above")]
-fn read_both(path: &Path, prints: Prints) -> Result<Option<(Vec<u8>, Option<String>)>, Fault> {
-    let Some(component) = read(path, prints.component, COMPONENT_BYTES_MAX)? else { return Ok(None) };
-    let Some(print) = prints.grants else { return Ok(Some((component, None))) };
-    let Some(grants) = read(&path.with_extension("toml"), print, GRANTS_BYTES_MAX)? else { return Ok(None) };
-    let file = path.with_extension("toml").file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let grants =
-        String::from_utf8(grants).map_err(|_| Fault::Grants { file, what: "is not UTF-8".to_owned() })?;
-    Ok(Some((component, Some(grants))))
-}
-
-/// The file's content from one handle, or `None` if it is no longer the file that was seen.
-fn read(path: &Path, print: Print, max: u64) -> Result<Option<Vec<u8>>, Fault> {
-    // What was a file a moment ago may be a pipe by now, which must not be waited for.
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(Fault::Unreadable)?,
-    };
-    let meta = file.metadata().map_err(Fault::Unreadable)?;
-    if !meta.is_file() || Print::of(&meta) != print {
-        return Ok(None);
-    }
-    if print.size > max {
-        return Err(Fault::TooLarge { bytes: print.size, max });
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(print.size).unwrap_or_default());
-    (&file).take(max + 1).read_to_end(&mut bytes).map_err(Fault::Unreadable)?;
-    // Written to meanwhile, it may be half one version and half the other.
-    let same = Print::of(&file.metadata().map_err(Fault::Unreadable)?) == print;
-    Ok((same && bytes.len() as u64 == print.size).then_some(bytes))
+fn stem(file: &str) -> &str {
+    file.strip_suffix(".wasm").unwrap_or(file)
 }
 
 /// Runs file work on a thread for it.

@@ -1,9 +1,11 @@
 //! The plugin directory: what is loaded, and the watch that keeps it so.
 //!
 //! A new file is loaded, a changed one swapped, a removed one unloaded, all in the background and one after the
-//! other; [`Registry::current`] never waits. A broken, half-copied or conflicting file never disturbs the others.
+//! other; [`Registry::current`] never waits. What has to be compiled waits for its turn beside all this. A broken,
+//! half-copied or conflicting file never disturbs the others.
 
 mod directory;
+mod disk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_millis(200);
 /// So many times at the start: a host that starts right after a build is to have the plugins it was built for.
 const WAITS_AT_START: u32 = 10;
+/// So long a host that starts waits for compilations; most are over by then.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The floor under the watch, which some file systems do not support.
 const RESCAN: Duration = Duration::from_secs(1);
 
@@ -33,6 +37,7 @@ const RESCAN: Duration = Duration::from_secs(1);
 pub struct Loaded {
     plugins: BTreeMap<String, Arc<Plugin>>,
     problems: Vec<Problem>,
+    compiling: usize,
 }
 
 /// Why a file is not loaded, or not in its newest version.
@@ -62,6 +67,12 @@ impl Loaded {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
+
+    /// How many files wait to be compiled, or are just now. Old code of theirs is served meanwhile.
+    #[must_use]
+    pub fn compiling(&self) -> usize {
+        self.compiling
+    }
 }
 
 /// The plugin directory, watched until this is dropped.
@@ -80,7 +91,7 @@ struct Shared {
 impl Registry {
     /// Loads every `*.wasm` of the directory, which is made if it is not there, and watches it from then on. Files
     /// that were written just now are waited for until they stand still, for two seconds at most; those that do not
-    /// follow in the background.
+    /// follow in the background. So does what takes longer than 30 seconds to compile, see [`Loaded::compiling`].
     ///
     /// Must be called inside a tokio runtime, which does the watching; compiling and `describe` happen on the
     /// sandbox's threads. Dropping the future is safe.
@@ -89,6 +100,18 @@ impl Registry {
     /// [`SandboxError::Directory`] if the directory can neither be read nor made. A broken file is no error, but one
     /// of [`Loaded::problems`].
     pub async fn open(sandbox: Arc<Sandbox>, dir: PathBuf) -> Result<Self, SandboxError> {
+        Self::open_within(sandbox, dir, PATIENCE).await
+    }
+
+    /// The same, waiting for compilations as long as this.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_within(
+        sandbox: Arc<Sandbox>,
+        dir: PathBuf,
+        patience: Duration,
+    ) -> Result<Self, SandboxError> {
         let failed = |source| SandboxError::Directory { path: dir.clone(), source };
         tokio::fs::create_dir_all(&dir).await.map_err(failed)?;
         sandbox.guard(dir.clone());
@@ -105,6 +128,11 @@ impl Registry {
             }
             sleep(SETTLE).await;
             settled = directory.look(false).await.map_err(failed)?;
+        }
+        let compiled = async { while directory.compiled().await {} };
+        if tokio::time::timeout(patience, compiled).await.is_err() {
+            let waiting = shared.current.load().compiling();
+            tracing::info!(waiting, "plugins are still to be compiled; what is ready is served");
         }
         let watching = tokio::spawn(watch_on(directory, settled, woken)).abort_handle();
         Ok(Self { shared, watching, _watcher: watcher })
@@ -153,6 +181,7 @@ async fn watch_on(mut directory: Directory, mut settled: bool, woken: Arc<Notify
         tokio::select! {
             () = woken.notified() => sleep(DEBOUNCE).await,
             () = sleep(pause) => {}
+            true = directory.compiled() => continue,
         }
         settled = match directory.look(false).await {
             Ok(settled) => settled,

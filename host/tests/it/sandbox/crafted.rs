@@ -241,6 +241,11 @@ async fn a_plugin_that_says_what_nobody_can_store_is_refused_by_the_fields_name(
     }
 }
 
+/// The plugin `crafted`, whose `describe` never ends.
+pub(super) fn never_described() -> Vec<u8> {
+    Crafted { describe: "(loop $ever (br $ever)) unreachable", ..Crafted::default() }.bytes()
+}
+
 #[tokio::test]
 async fn a_plugin_that_does_not_describe_itself_is_refused() {
     for (describe, words) in [

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
-use hostler::sandbox::{Loaded, Registry, Sandbox};
+use hostler::sandbox::{CompileLimits, Compiler, Loaded, Registry, Sandbox, SandboxConfig};
 use hostler::task::Outcome;
 use tokio::time::timeout;
 
@@ -149,7 +150,7 @@ async fn the_first_of_two_files_with_one_name_keeps_it() {
         )
         .await;
     let message = plugins.problem("mis-ehave.wasm").expect("a problem");
-    assert!(message.contains("belongs to mis_ehave.wasm"), "{message}");
+    assert!(message.contains("belongs to mis_ehave.wasm") && message.contains("serve neither"), "{message}");
     assert!(Arc::ptr_eq(&first, &plugins.registry.current().find("mis_ehave.noop").expect("the incumbent")));
     plugins
         .until(
@@ -161,6 +162,82 @@ async fn the_first_of_two_files_with_one_name_keeps_it() {
             },
         )
         .await;
+}
+
+#[tokio::test]
+async fn of_two_files_with_one_name_at_the_start_neither_gets_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("plugins");
+    fs::create_dir(&path).expect("made");
+    let bytes = rename(&bytes("misbehave"), b"misbehave", b"mis_ehave");
+    fs::write(path.join("mis_ehave.wasm"), &bytes).expect("written");
+    fs::write(path.join("mis-ehave.wasm"), another_build(&bytes)).expect("written");
+    fs::write(path.join("text.wasm"), self::bytes("text")).expect("written");
+    let plugins = Plugins::open(sandbox(), dir).await;
+    let loaded = plugins.registry.current();
+    assert!(loaded.find("mis_ehave.noop").is_none(), "one of them is a stranger's");
+    assert!(loaded.find("text.word_count").is_some());
+    for (file, other) in [("mis_ehave.wasm", "mis-ehave.wasm"), ("mis-ehave.wasm", "mis_ehave.wasm")] {
+        let message = plugins.problem(file).expect("told");
+        assert!(message.contains(other) && message.contains("neither is served"), "{file}: {message}");
+    }
+    plugins
+        .until(
+            "the one that is left gets it",
+            |d| fs::remove_file(d.path("mis-ehave.wasm")).expect("gone"),
+            |l| l.find("mis_ehave.noop").is_some() && l.problems().is_empty(),
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn what_takes_long_to_compile_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().expect("directory");
+    let path = dir.path().join("plugins");
+    fs::create_dir(&path).expect("made");
+    // A compiler that comes to an end when it is told to, as it says by a pipe that nobody has opened yet.
+    let (pipe, compiler) = (dir.path().join("pipe"), dir.path().join("compiler"));
+    let script = format!(
+        "#!/bin/sh\nif [ -p {pipe:?} ]; then read -r go < {pipe:?}; fi\nexec {:?} \"$@\"\n",
+        env!("CARGO_BIN_EXE_hostler")
+    );
+    fs::write(&compiler, script).expect("written");
+    fs::set_permissions(&compiler, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("executable");
+    let config = SandboxConfig {
+        slots: 4,
+        threads: 1,
+        cache_dir: Some(dir.path().join("code")),
+        compiler: Some(Compiler { program: compiler, limits: CompileLimits::default() }),
+        ..SandboxConfig::default()
+    };
+    let sandbox = Sandbox::start(config).expect("a sandbox");
+    sandbox.load("text", bytes("text")).await.expect("compiled, and kept");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("runs");
+    assert!(made.success());
+
+    fs::write(path.join("misbehave.wasm"), bytes("misbehave")).expect("written");
+    fs::write(path.join("text.wasm"), bytes("text")).expect("written");
+    let registry = Registry::open_within(sandbox, path, Duration::ZERO).await.expect("opened");
+    let loaded = registry.current();
+    assert!(loaded.find("text.word_count").is_some(), "{loaded:?}");
+    assert!(loaded.find("misbehave.noop").is_none() && loaded.compiling() == 1, "{loaded:?}");
+    assert_eq!(loaded.problems(), []);
+
+    let plugins = Plugins { dir, registry };
+    let next = another_build(&bytes("text"));
+    let removed = |l: &Loaded| l.find("text.word_count").is_none();
+    plugins
+        .until("files are followed", |d| fs::remove_file(d.path("text.wasm")).expect("gone"), removed)
+        .await;
+    put(&plugins.path("text.wasm"), &next);
+    let both = |l: &Loaded| l.compiling() == 2;
+    plugins.until("another one waits for its turn", |_| {}, both).await;
+    fs::rename(&pipe, pipe.with_extension("open")).expect("renamed");
+    let go = || fs::write(pipe.with_extension("open"), "go\n").expect("told");
+    let all = |l: &Loaded| {
+        l.find("misbehave.noop").is_some() && l.find("text.word_count").is_some() && l.compiling() == 0
+    };
+    plugins.until("both are there", |_| go(), all).await;
 }
 
 #[tokio::test]

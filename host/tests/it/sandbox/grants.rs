@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
-use hostler::sandbox::{Bounds, Fault, GrantsFile, Limits, Plugin, Sandbox, SandboxConfig, Source};
+use hostler::sandbox::{Bounds, Fault, GrantsFile, Limits, Plugin, Registry, Sandbox, SandboxConfig, Source};
 use hostler::task::{Outcome, Report};
 
 use super::{bytes, call, misbehave, run, sandbox};
@@ -103,6 +103,67 @@ async fn nobody_may_write_where_the_hosts_own_files_are() {
         assert!(matches!(&fault, Fault::Grants { what, .. } if what.contains("the host's own")), "{fault}");
     }
     assert!(load(dir.path(), false).await.is_ok(), "reading changes nothing");
+}
+
+#[tokio::test]
+async fn nobody_may_write_where_a_link_among_the_plugins_leads() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (plugins, releases) = (dir.path().join("plugins"), dir.path().join("releases"));
+    let (free, data) = (dir.path().join("free"), releases.join("1/data"));
+    for path in [&plugins, &data, &free] {
+        fs::create_dir_all(path).expect("made");
+    }
+    let code = dir.path().join("code");
+    let config = SandboxConfig { slots: 2, threads: 1, cache_dir: Some(code), ..SandboxConfig::default() };
+    fs::write(releases.join("1/text.wasm"), bytes("text")).expect("written");
+    symlink("../releases/1/text.wasm", plugins.join("text.wasm")).expect("linked");
+    fs::write(plugins.join("misbehave.wasm"), bytes("misbehave")).expect("written");
+    let opened = async |host: &Path| {
+        fs::write(plugins.join("misbehave.toml"), directory(host, true)).expect("written");
+        let sandbox = Sandbox::start(config.clone()).expect("a sandbox");
+        Registry::open(sandbox, plugins.clone()).await.expect("opened")
+    };
+    for host in [&releases, &releases.join("1"), dir.path()] {
+        let registry = opened(host).await;
+        let loaded = registry.current();
+        let [problem] = loaded.problems() else { panic!("{host:?}: {:?}", loaded.problems()) };
+        assert!(problem.message.contains("the host's own"), "{problem:?}");
+        assert!(loaded.find("text.word_count").is_some(), "whoever is led to stays");
+    }
+    for host in [&free, &data] {
+        let registry = opened(host).await;
+        assert_eq!(registry.current().problems(), [], "{host:?}");
+    }
+    // A link that comes later leads where guests may write already.
+    let registry = opened(&free).await;
+    fs::write(free.join("text.wasm"), bytes("text")).expect("written");
+    fs::remove_file(plugins.join("text.wasm")).expect("gone");
+    symlink("../free/text.wasm", plugins.join("text.wasm")).expect("linked");
+    let mut changes = registry.changes();
+    let told = async {
+        while registry.current().problems().is_empty() {
+            changes.changed().await.expect("the registry is there");
+        }
+    };
+    tokio::time::timeout(super::LONG, told).await.expect("told");
+    let loaded = registry.current();
+    let message = &loaded.problems()[0].message;
+    assert!(message.contains("where guests of misbehave may write"), "{message}");
+}
+
+#[tokio::test]
+async fn a_guest_holds_so_many_entries_of_directories_and_no_more() {
+    let dir = tempfile::tempdir().expect("directory");
+    for number in 0..30_000 {
+        fs::File::create(dir.path().join(number.to_string())).expect("made");
+    }
+    let plugin = granted(&directory(dir.path(), false)).await;
+    let listed = async |times: u32| {
+        let args = format!(r#"{{"path": "/data", "times": {times}}}"#);
+        run(&sandbox(), &plugin, call("list", &args)).await.outcome
+    };
+    assert_eq!(listed(1).await, Outcome::Returned(b"[1,1]".to_vec()));
+    assert_eq!(listed(50).await, Outcome::Returned(b"[2,2]".to_vec()), "what is let go of counts no more");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use hostler::sandbox::{Limits, Names, Plugin, Sandbox, SandboxConfig, Stop};
 use hostler::task::{Outcome, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinHandle;
 
 use super::{LONG, bytes, call, misbehave, run, sandbox, timeout};
@@ -174,6 +174,45 @@ async fn a_guest_whose_name_moves_reaches_only_what_was_checked() {
     assert_eq!(report.outcome, Outcome::Returned(br#"{"status":200,"bytes":2}"#.to_vec()));
     let heads = serving.await.expect("served");
     assert_eq!(heads.len(), 2, "whoever was refused never connected: {heads:?}");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_names_that_are_never_found_keeps_no_neighbour_waiting() {
+    let (address, serving) = server(ok("hi")).await;
+    // Whoever holds the pen keeps the look-ups of the slow name going.
+    let held = Arc::new(RwLock::new(()));
+    let (slow, begun) = (held.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = begun.clone();
+    let names = Names::new(move |host, port| {
+        if host.ends_with(".slow.example") {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(slow.blocking_read());
+        }
+        Ok(vec![SocketAddr::new(address.ip(), port)])
+    });
+    let config = SandboxConfig { slots: 8, threads: 2, names: Some(names), ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).expect("a sandbox");
+    let load = async |host: &str| {
+        let grants = format!("[[http]]\norigin = \"http://{host}:{}\"\nprivate = true", address.port());
+        let grants = if host.contains('*') { grants.replace("\nprivate = true", "") } else { grants };
+        Arc::new(sandbox.load_granted("misbehave", bytes("misbehave"), Some(&grants)).await.expect("granted"))
+    };
+    let (greedy, neighbour) = (load("*.slow.example").await, load("neighbour.example").await);
+    let pen = held.write().await;
+    // More than there are look-ups for all, and each is given up at once.
+    for number in 0..150 {
+        let url = format!(r#"{{"url": "http://n{number}.slow.example:{}/"}}"#, address.port());
+        let mut call = call("fetch", &url);
+        call.limits.http_connect_ms_max = 1;
+        let report = run(&sandbox, &greedy, call).await;
+        assert!(matches!(report.outcome, Outcome::Failed(_)), "{report:?}");
+    }
+    assert!(begun.load(Ordering::SeqCst) > 0, "it asked");
+    let url = format!(r#"{{"url": "http://neighbour.example:{}/last"}}"#, address.port());
+    let report = run(&sandbox, &neighbour, call("fetch", &url)).await;
+    assert_eq!(report.outcome, Outcome::Returned(br#"{"status":200,"bytes":2}"#.to_vec()));
+    drop(pen);
+    serving.await.expect("served");
 }
 
 #[tokio::test]
