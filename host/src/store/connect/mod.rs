@@ -95,6 +95,17 @@ impl Connect {
         self.servers.list.iter().map(|server| server.place.as_str()).collect::<Vec<_>>().join(" or ")
     }
 
+    /// The database it leads to, on whichever of its servers: two with the same words lead to the same one.
+    pub(super) fn database(&self) -> String {
+        let servers = self.servers.list.iter().map(|Server { options, .. }| {
+            let place = options.get_socket().map(|socket| socket.display().to_string());
+            let place = place.unwrap_or_else(|| options.get_host().to_owned());
+            let database = options.get_database().unwrap_or(options.get_username());
+            format!("{place}:{}/{database}", options.get_port())
+        });
+        servers.collect::<Vec<_>>().join(" ")
+    }
+
     /// Where it leads now.
     fn current_place(&self) -> &str {
         &self.servers.list[self.servers.current.load(Ordering::Relaxed)].place
