@@ -127,25 +127,35 @@ async fn copy(pool: &sqlx::PgPool, args: &str, tasks: usize) -> f64 {
     tasks as f64 / seconds
 }
 
-/// One task after the other, from send to result in hand.
+/// One task after the other, from send to result in hand: by a client that the host hears within this process, and in
+/// turns by one that reaches the same database in other words, so that each wake takes the way through the server.
 async fn rounds(url: &str, plugins: &Path, options: &Options) -> serde_json::Value {
     let host = Host::start(config(url, plugins, options.slots)).await.expect("a host");
-    let client = Client::connect(url).await.expect("a client");
-    let mut took: Vec<f64> = Vec::new();
+    let here = Client::connect(url).await.expect("a client");
+    // The same socket by another path.
+    let other_url = url.replacen("host=", "host=%2F.", 1);
+    assert_ne!(url, other_url);
+    let elsewhere = Client::connect(&other_url).await.expect("a client");
+    let mut took: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     for round in 0..options.rounds + 20 {
-        let began = Instant::now();
-        let handle = client.send("misbehave.noop", json!({"pad": "x"})).await.expect("sent");
-        handle.get(Some(Duration::from_secs(30))).await.expect("a result");
-        // The first ones open connections and fill caches.
-        if round >= 20 {
-            took.push(began.elapsed().as_secs_f64() * 1000.0);
+        for (client, took) in [&here, &elsewhere].into_iter().zip(&mut took) {
+            let began = Instant::now();
+            let handle = client.send("misbehave.noop", json!({"pad": "x"})).await.expect("sent");
+            handle.get(Some(Duration::from_secs(30))).await.expect("a result");
+            // The first ones open connections and fill caches.
+            if round >= 20 {
+                took.push(began.elapsed().as_secs_f64() * 1000.0);
+            }
         }
     }
     host.drain(Duration::from_secs(5)).await;
-    took.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = ((took.len() as f64 - 1.0) * share).round() as usize;
-        (took[index] * 100.0).round() / 100.0
-    };
-    json!({ "rounds": took.len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) })
+    let [here, elsewhere] = took.map(|mut took| {
+        took.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let index = ((took.len() as f64 - 1.0) * share).round() as usize;
+            (took[index] * 100.0).round() / 100.0
+        };
+        json!({ "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0) })
+    });
+    json!({ "rounds": options.rounds, "within_the_process": here, "through_the_server": elsewhere })
 }

@@ -233,10 +233,7 @@ fn tell_about(about: &About, found: &mut Findings) -> Result<(), Exit> {
         }
     }
     match about.holding.as_slice() {
-        [] => found.tell(Well, "vacuum", "no transaction holds it back"),
-        holding => {
-            let words = format!("held back by {}: end that transaction", holding.join("; "));
-            found.tell(Warn, "vacuum", words)
-        }
+        [] => found.tell(Well, "vacuum", "nothing holds it back"),
+        holding => found.tell(Warn, "vacuum", format_args!("held back by {}", holding.join("; "))),
     }
 }

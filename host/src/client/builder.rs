@@ -63,8 +63,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether waiting handles are woken by notifications; on unless set. Without, they poll: correct all
-    /// the same, a little later. Off is for databases behind a pooler in transaction mode.
+    /// Whether waiting handles are woken by notifications; on unless set. Without, they poll, and hear hosts of this
+    /// process alone: correct all the same, a little later. Off is for databases behind a pooler in transaction mode.
     pub fn listen(mut self, listen: bool) -> Self {
         self.settings.listen = listen;
         self
@@ -125,10 +125,9 @@ impl ClientBuilder {
         crate::store::refuse_newer(&mut conn).await?;
         drop(conn);
         let listen = self.settings.listen && (!pooled || connect.has_direct());
-        let listen = listen.then(|| connect.clone());
         let inner = Inner {
             catalogue: Catalogue::new(store.clone()),
-            waiters: Waiters::new(store.clone(), listen, home.handle().clone()),
+            waiters: Waiters::new(store.clone(), connect.clone(), listen, home.handle().clone()),
             store,
             doorbell: Doorbell::start(connect),
             settings: self.settings,

@@ -43,16 +43,14 @@ impl Heard {
     /// These tasks became final.
     pub(super) fn of(&self, ids: &[TaskId]) {
         let mut memory = self.lock();
-        let forgotten = (memory.recent.len() + ids.len()).saturating_sub(RECENT_MAX);
-        if forgotten > 0 {
-            let some = forgotten.min(memory.recent.len());
-            memory.recent.drain(..some);
-        }
+        memory.add(ids);
         // Whoever hears one hears the next ones, too.
-        if forgotten > 0 || memory.complete_since.is_none() {
-            memory.complete_since = Some(Instant::now());
-        }
-        memory.recent.extend(ids.iter().rev().take(RECENT_MAX));
+        memory.complete_since.get_or_insert_with(Instant::now);
+    }
+
+    /// These tasks became final, by word of this process: about what others say it means nothing.
+    pub(super) fn here_of(&self, ids: &[TaskId]) {
+        self.lock().add(ids);
     }
 
     /// Whether a task sent no sooner than this is known not to be final: its end would have been heard of.
@@ -63,6 +61,18 @@ impl Heard {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn add(&mut self, ids: &[TaskId]) {
+        let forgotten = (self.recent.len() + ids.len()).saturating_sub(RECENT_MAX);
+        if forgotten > 0 {
+            let some = forgotten.min(self.recent.len());
+            self.recent.drain(..some);
+            self.complete_since = self.complete_since.map(|_| Instant::now());
+        }
+        self.recent.extend(ids.iter().rev().take(RECENT_MAX));
     }
 }
 
@@ -98,6 +108,21 @@ mod tests {
         heard.of(&[other]);
         assert!(heard.was_told(other));
         assert!(heard.nothing_of(id(), Instant::now()));
+    }
+
+    #[test]
+    fn what_this_process_says_does_not_mean_that_others_are_heard() {
+        let heard = Heard::default();
+        let task = id();
+        heard.here_of(&[task]);
+        assert!(heard.was_told(task));
+        assert!(!heard.nothing_of(id(), Instant::now()));
+        heard.listening();
+        let sent_at = Instant::now();
+        heard.here_of(&[task]);
+        assert!(!heard.nothing_of(task, sent_at) && heard.nothing_of(id(), sent_at));
+        heard.here_of(&(0..RECENT_MAX).map(|_| id()).collect::<Vec<_>>());
+        assert!(!heard.nothing_of(task, sent_at), "it was forgotten");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub use send::Send;
 
 /// A transaction that holds vacuum back for less is everyday life.
 const HELD_SECONDS: i32 = 60;
+/// So is a standby whose oldest query is less than this behind.
+const HELD_TRANSACTIONS: i32 = 100_000;
 
 /// Sends tasks and looks them up. Cheap to clone; clones share the connections, and all waiting handles of
 /// a client share one connection that listens.
@@ -204,12 +206,13 @@ impl Client {
         self.inner.store.list_tasks().await.map_err(error::broker)
     }
 
-    /// The server's version and clock, and who has held its vacuum back for more than a minute.
+    /// The server's version and clock, and what has held its vacuum back for more than a minute: transactions, also
+    /// prepared ones, slots that nobody uses, and standbys far behind.
     ///
     /// # Errors
     /// `BROKER_ERROR`.
     pub async fn about_server(&self) -> Result<About, TaskError> {
-        self.inner.store.about(HELD_SECONDS).await.map_err(error::broker)
+        self.inner.store.about(HELD_SECONDS, HELD_TRANSACTIONS).await.map_err(error::broker)
     }
 
     /// Returns once the wakes of all sends so far are out: for programs that send and end. Cancel-safe.

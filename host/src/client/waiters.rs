@@ -1,7 +1,7 @@
 //! Everybody in this process who waits for a task.
 //!
-//! One task per client listens and polls for all of them: one connection that listens, and one look a poll
-//! for however many ids. It starts with the first waiter and sleeps while there is none. A waiter registers
+//! One task per client listens and polls for all of them: one connection that listens, wakes from within this
+//! process whether that listens or not, and one look a poll for however many ids. It starts with the first waiter and sleeps while there is none. A waiter registers
 //! before it reads its row, if it has to read it at all, so nothing that happens after the read is missed; a
 //! lost notification is made good by the poll.
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::store::{Connect, Listener, Look, Store, Wake, channel};
@@ -35,7 +35,8 @@ pub(super) struct Waiters {
 #[derive(Debug)]
 struct Start {
     store: Store,
-    listen: Option<Connect>,
+    connect: Connect,
+    listens: bool,
     home: Handle,
 }
 
@@ -61,17 +62,17 @@ pub(super) struct Waiting {
 }
 
 impl Waiters {
-    pub(super) fn new(store: Store, listen: Option<Connect>, home: Handle) -> Self {
-        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, listen, home })) }
+    pub(super) fn new(store: Store, connect: Connect, listens: bool, home: Handle) -> Self {
+        Self { shared: Arc::default(), start: Mutex::new(Some(Start { store, connect, listens, home })) }
     }
 
     /// Begins to wait for a task to become final.
     pub(super) fn register(&self, id: TaskId) -> Waiting {
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Start { store, listen, home }) = start {
+        if let Some(Start { store, connect, listens, home }) = start {
             // A weak reference: the task ends with the client.
             let shared = Arc::downgrade(&self.shared);
-            home.spawn(async move { watch(shared, store, listen).await });
+            home.spawn(async move { watch(shared, store, connect, listens).await });
         }
         let (tell, done) = oneshot::channel();
         let number = self.shared.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -140,15 +141,17 @@ impl Shared {
     }
 }
 
-async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Connect>) {
-    let listens = listen.is_some();
-    let mut wakes = listen.map(hear_until_closed);
+async fn watch(shared: std::sync::Weak<Shared>, store: Store, connect: Connect, listens: bool) {
+    let mut listener = match listens {
+        true => Listener::new(&connect, &[channel::DONE]),
+        false => Listener::here(&connect, &[channel::DONE]),
+    };
     let floor = if listens { POLL_MAX } else { POLL_MIN };
     let mut pause = POLL_MIN;
     let mut last_poll = Instant::now();
     loop {
         let Some(strong) = shared.upgrade() else { return };
-        let event = sleep_or_hear(&strong, wakes.as_mut(), last_poll + pause).await;
+        let event = sleep_or_hear(&strong, &mut listener, last_poll + pause).await;
         let polled = matches!(event, Event::Poll);
         let (ids, final_ones) = match event {
             Event::Registered => {
@@ -161,6 +164,10 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
             }
             Event::Wake(Wake::Done(ids)) => {
                 strong.heard.of(&ids);
+                (strong.waited_for(ids), true)
+            }
+            Event::Wake(Wake::DoneHere(ids)) => {
+                strong.heard.here_of(&ids);
                 (strong.waited_for(ids), true)
             }
             Event::Wake(Wake::Deaf) => {
@@ -178,7 +185,7 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, listen: Option<Con
             }
         };
         for some in ids.chunks(LOOK_MAX) {
-            let looks = if final_ones { store.look_final(some).await } else { store.look(some).await };
+            let looks = if final_ones { store.look_final(some).await } else { store.look_again(some).await };
             match looks {
                 Ok(looks) => {
                     for look in looks.into_iter().filter(|look| look.status.is_final()) {
@@ -205,26 +212,7 @@ enum Event {
     Poll,
 }
 
-/// Listens in a task of its own: connecting must not be cut short whenever something else happens.
-fn hear_until_closed(connect: Connect) -> mpsc::UnboundedReceiver<Wake> {
-    let (tell, wakes) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let mut listener = Listener::new(connect, vec![channel::DONE]);
-        loop {
-            tokio::select! {
-                wake = listener.next() => if tell.send(wake).is_err() { return },
-                () = tell.closed() => return,
-            }
-        }
-    });
-    wakes
-}
-
-async fn sleep_or_hear(
-    shared: &Shared,
-    wakes: Option<&mut mpsc::UnboundedReceiver<Wake>>,
-    poll_at: Instant,
-) -> Event {
+async fn sleep_or_hear(shared: &Shared, listener: &mut Listener, poll_at: Instant) -> Event {
     let nobody = shared.lock().is_empty();
     let poll = async {
         match nobody {
@@ -232,20 +220,11 @@ async fn sleep_or_hear(
             false => tokio::time::sleep_until(poll_at).await,
         }
     };
-    let wake = async {
-        match wakes {
-            Some(wakes) => match wakes.recv().await {
-                Some(wake) => wake,
-                None => std::future::pending().await,
-            },
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
         // First, because it comes seldom: a stream of wakes must not keep it from those whose wake was lost.
         () = poll => Event::Poll,
-        wake = wake => Event::Wake(wake),
+        wake = listener.next() => Event::Wake(wake),
         () = shared.registered.notified() => Event::Registered,
     }
 }

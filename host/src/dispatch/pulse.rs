@@ -102,12 +102,13 @@ async fn beat(shift: &Shift, conn: &mut Option<PgConnection>) -> Result<Option<i
     crate::store::beat(open, shift.session(), running, draining).await
 }
 
-/// Passes wakes on.
+/// Passes wakes on; those of this process alone if it is not to listen.
 pub(super) async fn listen_until_over(shift: Arc<Shift>) {
-    if !shift.shared().config.listen {
-        return;
-    }
-    let mut listener = Listener::new(shift.shared().connect.clone(), vec![channel::LANES, channel::CANCEL]);
+    let (shared, channels) = (shift.shared(), [channel::LANES, channel::CANCEL]);
+    let mut listener = match shared.config.listen {
+        true => Listener::new(&shared.connect, &channels),
+        false => Listener::here(&shared.connect, &channels),
+    };
     loop {
         let wake = tokio::select! {
             wake = listener.next() => wake,
@@ -123,7 +124,7 @@ pub(super) async fn listen_until_over(shift: Arc<Shift>) {
                 shift.hints.wake(lanes);
             }
             Wake::Cancel(session) if session == shift.session() => shift.poll_now.notify_one(),
-            Wake::Cancel(_) | Wake::Done(_) | Wake::Deaf => {}
+            Wake::Cancel(_) | Wake::Done(_) | Wake::DoneHere(_) | Wake::Deaf => {}
             Wake::Lost => shift.look_around(),
         }
     }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use sqlx::migrate::MigrateDatabase;
 use sqlx::{ConnectOptions, Postgres, Row};
 
+use crate::task::TaskId;
+
 use super::connect::Connect;
 use super::{Store, error::StoreError, sql};
 
@@ -60,6 +62,17 @@ impl Store {
     pub async fn drained(&self) -> Result<Drained, StoreError> {
         let row = sql!("drained").fetch_one(&self.pool).await?;
         Ok(Drained { completed: row.try_get("completed")?, seconds: row.try_get("seconds")? })
+    }
+
+    /// Sends a task with `hostler.send`, in a transaction of its own that is as durable as its role has it.
+    ///
+    /// Not cancel-safe: a dropped future may have sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn send_by_sql(&self, task: &str, args: &str, wake: bool) -> Result<TaskId, StoreError> {
+        let query = sql!("send_by_sql").bind(task).bind(args).bind(wake);
+        Ok(query.fetch_one(&self.pool).await?.try_get("id")?)
     }
 
     /// How long one small commit takes, from asking to the answer.

@@ -68,18 +68,19 @@ pub struct About {
     pub server_version: String,
     /// Its clock, microseconds since 1970.
     pub now_us: i64,
-    /// Who has held vacuum back for long, by a transaction with a snapshot or with writes: the three that did it
-    /// the longest, in words.
+    /// What has held vacuum back for long: transactions with a snapshot or with writes, prepared ones, replication
+    /// slots and standbys; the three worst of each, in words that say what to do.
     pub holding: Vec<String>,
 }
 
 impl Store {
-    /// The server's version and clock, and who has held vacuum back for at least so many seconds.
+    /// The server's version and clock, and what has held vacuum back for at least so many seconds; or, where nothing
+    /// tells since when, for so many transactions.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn about(&self, held_seconds: i32) -> Result<About, StoreError> {
-        let row = sql!("about").bind(held_seconds).fetch_one(&self.pool).await?;
+    pub async fn about(&self, held_seconds: i32, held_transactions: i32) -> Result<About, StoreError> {
+        let row = sql!("about").bind(held_seconds).bind(held_transactions).fetch_one(&self.pool).await?;
         Ok(About {
             server_version: row.try_get("server_version")?,
             now_us: row.try_get("now_us")?,

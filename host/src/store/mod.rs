@@ -14,6 +14,7 @@ mod connect;
 mod error;
 mod gauge;
 mod host;
+mod hub;
 mod key;
 mod list;
 mod lookup;

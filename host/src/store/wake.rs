@@ -3,9 +3,11 @@
 //! A notifying commit holds a lock on every other commit of the database until it is on disk, so nobody
 //! rings inside a transaction that carries data: a [`Doorbell`] rings after the commit, in a transaction
 //! of its own that waits for no disk. It rings at once; what comes while it rings, or faster than once a
-//! millisecond for long, is gathered into one more ring.
+//! millisecond for long, is gathered into one more ring. Whoever listens in the same process hears it without the
+//! way through the server ([`Hub`]).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,6 +21,7 @@ use crate::task::{Session, TaskId};
 
 use super::connect::{Connect, Role, conn};
 use super::error::StoreError;
+use super::hub::{Hub, unsigned};
 use super::{Lane, sql, within};
 
 /// The channels that wakes travel on.
@@ -31,7 +34,7 @@ pub mod channel {
     pub const CANCEL: &str = "hostler_cancel";
 }
 
-/// PostgreSQL refuses payloads of 8,000 bytes; an id takes 22.
+/// PostgreSQL refuses payloads of 8,000 bytes; an id takes 22, a signature 17.
 const IDS_MAX: usize = 360;
 const LANES_MAX: usize = 600;
 /// While a ring is under way, further ones are gathered. In the long run there is one in this time; so many
@@ -48,6 +51,8 @@ pub enum Wake {
     Lanes(Vec<Lane>),
     /// These tasks became final.
     Done(Vec<TaskId>),
+    /// The same, heard within this process: it does not mean that what others ring is heard, too.
+    DoneHere(Vec<TaskId>),
     /// This host has cancels to look for.
     Cancel(Session),
     /// Notifications may have been lost: look at everything.
@@ -70,11 +75,14 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// Starts the doorbell's task on the current runtime; it ends with the last handle.
+    /// Starts the doorbell's tasks on the current runtime; they end with the last handle.
     #[must_use]
     pub fn start(connect: Connect) -> Self {
+        let hub = Hub::of(&connect);
         let (rings, heard) = mpsc::unbounded_channel();
-        tokio::spawn(ring_until_closed(connect, heard));
+        let (pass_on, gathered) = mpsc::unbounded_channel();
+        tokio::spawn(gather_until_closed(hub.clone(), heard, pass_on));
+        tokio::spawn(ring_until_closed(connect, hub, gathered));
         Self { rings }
     }
 
@@ -102,30 +110,83 @@ impl Doorbell {
     }
 }
 
-async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<Ring>) {
-    let mut open = None;
+/// What goes out together.
+#[derive(Debug, Default)]
+struct Gathered {
+    lanes: BTreeSet<Lane>,
+    done: Vec<TaskId>,
+    sessions: BTreeSet<Session>,
+    flushes: Vec<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Gathered {
+    fn add(&mut self, ring: Ring) {
+        match ring {
+            Ring::Lanes(some) => self.lanes.extend(some),
+            Ring::Done(some) => self.done.extend(some),
+            Ring::Cancel(session) => {
+                self.sessions.insert(session);
+            }
+            Ring::Flush(flush) => self.flushes.push(flush),
+        }
+    }
+
+    fn join(&mut self, later: Self) {
+        self.lanes.extend(later.lanes);
+        self.done.extend(later.done);
+        self.sessions.extend(later.sessions);
+        self.flushes.extend(later.flushes);
+    }
+
+    fn tell(&self, hub: &Hub) {
+        if !self.lanes.is_empty() {
+            hub.ring(channel::LANES, &Wake::Lanes(self.lanes.iter().copied().collect()));
+        }
+        if !self.done.is_empty() {
+            hub.ring(channel::DONE, &Wake::DoneHere(self.done.clone()));
+        }
+        for session in &self.sessions {
+            hub.ring(channel::CANCEL, &Wake::Cancel(*session));
+        }
+    }
+
+    /// In payloads that PostgreSQL takes. A cancel is not signed: versions before could not read it.
+    fn payloads(&self, hub: &Hub) -> [(&'static str, Vec<String>); 3] {
+        let sign = |payload: String, between: &str| payload + between + hub.signature();
+        let lanes: Vec<Lane> = self.lanes.iter().copied().collect();
+        let lanes = lanes.chunks(LANES_MAX).map(|some| sign(pack_lanes(some), ",")).collect();
+        let ids = self.done.chunks(IDS_MAX).map(|some| sign(pack_ids(some), "")).collect();
+        let sessions = self.sessions.iter().map(ToString::to_string).collect();
+        [(channel::LANES, lanes), (channel::DONE, ids), (channel::CANCEL, sessions)]
+    }
+}
+
+/// Tells this process, and paces what goes on to the server.
+async fn gather_until_closed(
+    hub: Arc<Hub>,
+    mut heard: mpsc::UnboundedReceiver<Ring>,
+    pass_on: mpsc::UnboundedSender<Gathered>,
+) {
     let mut batch = Vec::new();
     let mut paid_until = Instant::now();
     while heard.recv_many(&mut batch, 10_000).await > 0 {
-        let (mut lanes, mut done, mut sessions) = (BTreeSet::new(), Vec::new(), BTreeSet::new());
-        let mut flushes = Vec::new();
-        for ring in batch.drain(..) {
-            match ring {
-                Ring::Lanes(some) => lanes.extend(some),
-                Ring::Done(some) => done.extend(some),
-                Ring::Cancel(session) => {
-                    sessions.insert(session);
-                }
-                Ring::Flush(flush) => flushes.push(flush),
-            }
+        let mut gathered = Gathered::default();
+        batch.drain(..).for_each(|ring| gathered.add(ring));
+        gathered.tell(&hub);
+        let _over = pass_on.send(gathered);
+        paid_until = paid_until.max(Instant::now()) + GATHER;
+        tokio::time::sleep_until(paid_until - GATHER * AT_ONCE).await;
+    }
+}
+
+/// Tells the server, and through it everybody else.
+async fn ring_until_closed(connect: Connect, hub: Arc<Hub>, mut gathered: mpsc::UnboundedReceiver<Gathered>) {
+    let mut open = None;
+    while let Some(mut ring) = gathered.recv().await {
+        while let Ok(more) = gathered.try_recv() {
+            ring.join(more);
         }
-        let lanes: Vec<Lane> = lanes.into_iter().collect();
-        let lanes: Vec<String> = lanes.chunks(LANES_MAX).map(pack_lanes).collect();
-        let ids: Vec<String> = done.chunks(IDS_MAX).map(pack_ids).collect();
-        let sessions: Vec<String> = sessions.iter().map(ToString::to_string).collect();
-        for (channel, payloads) in
-            [(channel::LANES, lanes), (channel::DONE, ids), (channel::CANCEL, sessions)]
-        {
+        for (channel, payloads) in ring.payloads(&hub) {
             if payloads.is_empty() {
                 continue;
             }
@@ -140,19 +201,15 @@ async fn ring_until_closed(connect: Connect, mut heard: mpsc::UnboundedReceiver<
                 open = None;
             }
         }
-        drop(flushes);
-        paid_until = paid_until.max(Instant::now()) + GATHER;
-        tokio::time::sleep_until(paid_until - GATHER * AT_ONCE).await;
     }
 }
 
-/// Listens on one connection; a lost connection is itself a wake.
+/// Hears what is rung in this process, and on a connection of its own what everybody else rings.
 #[derive(Debug)]
 pub struct Listener {
-    connect: Connect,
-    channels: Vec<&'static str>,
-    open: Option<PgListener>,
-    pause: Duration,
+    wakes: mpsc::UnboundedReceiver<Wake>,
+    /// Lives as long as somebody listens, whoever rings meanwhile.
+    _hub: Arc<Hub>,
 }
 
 /// Between two tries to listen again.
@@ -160,65 +217,92 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Listener {
-    /// Will listen on these channels, from the first [`Listener::next`] on.
+    /// Listens on these channels from now on. Within a runtime only.
     #[must_use]
-    pub fn new(connect: Connect, channels: Vec<&'static str>) -> Self {
-        Self { connect: connect.direct(), channels, open: None, pause: PAUSE_MIN }
+    pub fn new(connect: &Connect, channels: &[&'static str]) -> Self {
+        let (listener, tell) = Self::start(connect, channels);
+        let hub = listener._hub.clone();
+        tokio::spawn(listen_until_dropped(connect.direct(), channels.to_vec(), hub, tell));
+        listener
     }
 
-    /// The next wake. The first one, and the one after each loss, is [`Wake::Lost`]: what happened before
-    /// the listening began was not heard. A loss itself is [`Wake::Deaf`]. Never fails: without a connection it
-    /// tries again, at growing intervals of up to 5 s.
-    ///
-    /// Not cancel-safe: what is dropped while it connects begins anew.
+    /// Hears what is rung in this process, and nothing else.
+    #[must_use]
+    pub fn here(connect: &Connect, channels: &[&'static str]) -> Self {
+        Self::start(connect, channels).0
+    }
+
+    fn start(connect: &Connect, channels: &[&'static str]) -> (Self, mpsc::UnboundedSender<Wake>) {
+        let hub = Hub::of(connect);
+        let (tell, wakes) = mpsc::unbounded_channel();
+        hub.listen(channels.to_vec(), tell.clone());
+        (Self { wakes, _hub: hub }, tell)
+    }
+
+    /// The next wake. Once the connection listens, and again after each loss, it is [`Wake::Lost`]: what happened
+    /// elsewhere before the listening began was not heard. A loss itself is [`Wake::Deaf`]. Never fails: without a
+    /// connection it tries again, at growing intervals of up to 5 s. Cancel-safe.
     pub async fn next(&mut self) -> Wake {
+        match self.wakes.recv().await {
+            Some(wake) => wake,
+            // The hub can tell for as long as this listener lives.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn listen_until_dropped(
+    connect: Connect,
+    channels: Vec<&'static str>,
+    hub: Arc<Hub>,
+    tell: mpsc::UnboundedSender<Wake>,
+) {
+    let listening = async {
+        let mut pause = PAUSE_MIN;
         loop {
-            let Some(listener) = &mut self.open else {
-                match self.listen().await {
-                    Ok(listener) => {
-                        self.open = Some(listener);
-                        self.pause = PAUSE_MIN;
-                        return Wake::Lost;
+            match listen(&connect, &channels).await {
+                Ok(mut listener) => {
+                    pause = PAUSE_MIN;
+                    let _gone = tell.send(Wake::Lost);
+                    // The driver hides reconnects after an error: both mean that wakes may be lost.
+                    while let Ok(Some(heard)) = listener.try_recv().await {
+                        if !hub.has_told(heard.payload())
+                            && let Some(wake) = read(heard.channel(), unsigned(heard.payload()))
+                        {
+                            let _gone = tell.send(wake);
+                        }
                     }
-                    Err(error) => {
-                        tracing::debug!(%error, "cannot listen for wakes; polling goes on");
-                        tokio::time::sleep(self.pause).await;
-                        self.pause = (self.pause * 2).min(PAUSE_MAX);
-                        continue;
-                    }
+                    let _gone = tell.send(Wake::Deaf);
                 }
-            };
-            match listener.try_recv().await {
-                Ok(Some(heard)) => {
-                    if let Some(wake) = read(heard.channel(), heard.payload()) {
-                        return wake;
-                    }
-                }
-                // The driver hides reconnects after an error: both mean that wakes may be lost.
-                Ok(None) | Err(_) => {
-                    self.open = None;
-                    return Wake::Deaf;
+                Err(error) => {
+                    tracing::debug!(%error, "cannot listen for wakes; polling goes on");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
         }
+    };
+    tokio::select! {
+        () = listening => {}
+        () = tell.closed() => {}
     }
+}
 
-    async fn listen(&self) -> Result<PgListener, StoreError> {
-        // Finds the server that takes writes: the driver's listener would go where it went before.
-        let _closed = conn(&self.connect, Role::Hot).await?.close().await;
-        // A pool of one: the driver's listener wants a pool, and this connection must be no one else's.
-        let pool = sqlx::postgres::PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(5))
-            .max_lifetime(None)
-            .idle_timeout(None)
-            .connect_with(self.connect.options(Role::Hot))
-            .await?;
-        let mut listener = PgListener::connect_with(&pool).await?;
-        listener.eager_reconnect(false);
-        listener.listen_all(self.channels.iter().copied()).await?;
-        Ok(listener)
-    }
+async fn listen(connect: &Connect, channels: &[&'static str]) -> Result<PgListener, StoreError> {
+    // Finds the server that takes writes: the driver's listener would go where it went before.
+    let _closed = conn(connect, Role::Hot).await?.close().await;
+    // A pool of one: the driver's listener wants a pool, and this connection must be no one else's.
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(5))
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .connect_with(connect.options(Role::Hot))
+        .await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen_all(channels.iter().copied()).await?;
+    Ok(listener)
 }
 
 fn read(channel: &str, payload: &str) -> Option<Wake> {
@@ -264,9 +348,27 @@ mod tests {
     fn ids_travel_packed() {
         let ids: Vec<TaskId> = (0..IDS_MAX).map(|_| uuid::Uuid::now_v7()).collect();
         let packed = pack_ids(&ids);
-        assert!(packed.len() < 8_000, "PostgreSQL's limit");
         assert_eq!(unpack_ids(&packed), ids);
         assert!(unpack_ids("not ids").is_empty());
+    }
+
+    #[test]
+    fn a_signature_fits_in_and_older_versions_read_past_it() {
+        let hub = Hub::of(&Connect::parse("postgres://signed/jobs").expect("a URL"));
+        let many = Gathered {
+            lanes: (i32::MIN..).take(LANES_MAX).collect(),
+            done: (0..IDS_MAX).map(|_| uuid::Uuid::now_v7()).collect(),
+            ..Gathered::default()
+        };
+        let [(_, lanes), (_, ids), _] = many.payloads(&hub);
+        for payload in lanes.iter().chain(&ids) {
+            assert!(payload.len() < 8_000 && hub.has_told(payload), "PostgreSQL's limit");
+        }
+        // As versions before read them: the whole payload.
+        assert_eq!(unpack_ids(&ids[0]), many.done);
+        let expected = Some(Wake::Lanes(many.lanes.into_iter().collect()));
+        assert_eq!(read(channel::LANES, &lanes[0]), expected);
+        assert_eq!(read(channel::LANES, unsigned(&lanes[0])), expected);
     }
 
     #[test]

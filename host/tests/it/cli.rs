@@ -455,6 +455,10 @@ async fn bench_measures_and_leaves_nothing() {
         "/drain/database_cpu_us_per_task",
         "/latency/result/p50_ms",
         "/latency/start/p50_ms",
+        "/latency/result_of_sql/p50_ms",
+        "/latency/result_of_sql_with_wake/p50_ms",
+        "/latency/result_of_transaction/p50_ms",
+        "/latency/result_of_transaction_with_wake/p50_ms",
         "/latency/result_beside_load/p99_ms",
         "/idle/seconds",
     ];

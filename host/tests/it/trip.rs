@@ -67,12 +67,31 @@ async fn it_works_without_notifications() {
     let database = database();
     let config = hostler::dispatch::HostConfig { listen: false, ..crate::support::host_config(&database) };
     let host = hostler::dispatch::Host::start(config).await.expect("a host");
-    let client = hostler::Client::builder(database.url()).listen(false).connect().await.expect("a client");
+    // By another way than the host's, or they would hear each other within this process.
+    let wire = crate::handle::wire::Wire::to(database.url()).await;
+    let client = wire.client().listen(false).connect().await.expect("a client");
 
     for _ in 0..3 {
         let handle = client.send("text.word_count", json!({"text": "x"})).await.expect("sent");
         handle.get(Some(LONG)).await.expect("a result");
     }
+    host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_hears_a_sender_of_its_own_process_without_notifications_and_polls() {
+    let database = database();
+    let config = hostler::dispatch::HostConfig { listen: false, ..crate::support::host_config(&database) };
+    let host = hostler::dispatch::Host::start(config).await.expect("a host");
+    let client = hostler::Client::builder(database.url()).listen(false).connect().await.expect("a client");
+    // Polls alone read this table: each waits for it in vain, for a quarter of a lease.
+    let mut other = database.conn().await;
+    let mut tx = sqlx::Connection::begin(&mut other).await.expect("a transaction");
+    sqlx::query("lock table hostler.suspect").execute(&mut *tx).await.expect("locked");
+
+    let handle = client.send("text.word_count", json!({"text": "x"})).await.expect("sent");
+    handle.get(Some(Duration::from_secs(3))).await.expect("a result before a poll can have gone on");
+    tx.rollback().await.expect("over");
     host.drain(LONG).await;
 }
 

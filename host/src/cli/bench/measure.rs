@@ -12,9 +12,9 @@ use super::super::exit::Exit;
 use super::cpu;
 use super::stage::{HostProcess, Stage};
 
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Rounds that open connections and fill caches.
-const WARM_UP: u32 = 20;
+pub(super) const WARM_UP: u32 = 20;
 const AN_HOUR: Duration = Duration::from_secs(3600);
 const COMMITS: usize = 200;
 /// The background load comes in gusts so far apart.
@@ -204,7 +204,7 @@ async fn finished(stage: &Stage, host: &mut HostProcess) -> Result<(), Exit> {
 }
 
 impl Times {
-    fn new(mut times: Vec<f64>) -> Self {
+    pub(super) fn new(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
         Self(times)
     }

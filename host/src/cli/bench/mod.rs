@@ -1,9 +1,10 @@
 //! `hostler bench`: what this machine and this database give.
 //!
 //! [`stage`] makes a database, a plugin directory and hosts of the bench's own; [`measure`] holds the
-//! measurements, [`cpu`] reads processes' CPU time, [`report`] shows what came of it.
+//! measurements, [`foreign`] those of senders that ring no doorbell, [`cpu`] reads processes' CPU time, [`report`] shows what came of it.
 
 mod cpu;
+mod foreign;
 mod measure;
 mod report;
 pub(super) mod stage;
@@ -95,6 +96,8 @@ impl Bench {
             true => None,
             false => Some(measure::start(&client, self.rounds).await?),
         };
+        spinner.say("one after the other, from SQL and in transactions");
+        let foreign = foreign::measure(stage, &client, task, args, self.rounds).await?;
         spinner.say("one after the other, beside a load");
         let (loaded, beside) =
             measure::loaded(&client, task, args, self.rounds, drain.per_second / 2.0).await?;
@@ -110,6 +113,7 @@ impl Bench {
             drain,
             latency,
             start,
+            foreign,
             loaded,
             beside,
             idle,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::Exit;
 use super::super::{Context, output};
+use super::foreign::Foreign;
 use super::measure::{Drain, Idle, Send, Times};
 
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Report {
     pub(super) drain: Drain,
     pub(super) latency: Times,
     pub(super) start: Option<Times>,
+    pub(super) foreign: Foreign,
     pub(super) loaded: Times,
     /// Tasks a second that others sent meanwhile: half of what the drain did, or what sending allowed.
     pub(super) beside: f64,
@@ -51,6 +53,10 @@ impl Report {
                 "rounds": self.latency.0.len(),
                 "result": quantiles(&self.latency),
                 "start": self.start.as_ref().map(quantiles),
+                "result_of_sql": quantiles(&self.foreign.sql),
+                "result_of_sql_with_wake": quantiles(&self.foreign.sql_with_wake),
+                "result_of_transaction": quantiles(&self.foreign.transaction),
+                "result_of_transaction_with_wake": quantiles(&self.foreign.transaction_with_wake),
                 "result_beside_load": quantiles(&self.loaded),
                 "load_per_second": self.beside,
             },
@@ -61,7 +67,7 @@ impl Report {
     }
 
     fn tell(&self) {
-        let Self { task, drain, latency, loaded, idle, .. } = self;
+        let Self { task, drain, latency, foreign, loaded, idle, .. } = self;
         output::note(format!(
             "{task}, {} tasks, {} slots, PostgreSQL {}",
             self.tasks, self.slots, self.server_version
@@ -72,6 +78,13 @@ impl Report {
             "latency  {:>8.2} ms in the median, {:.2} ms at 99 %",
             latency.at(0.5),
             latency.at(0.99)
+        ));
+        output::note(format!(
+            "         {:>8.2} ms in the median for SQL that wakes, {:.0} ms without; {:.2} and {:.0} for a transaction",
+            foreign.sql_with_wake.at(0.5),
+            foreign.sql.at(0.5),
+            foreign.transaction_with_wake.at(0.5),
+            foreign.transaction.at(0.5)
         ));
         output::note(format!(
             "         {:>8.2} ms at 99 % beside {:.0} tasks/s of others",

@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::error::StoreError;
 
 pub use open::conn;
-pub(super) use pool::{Trust, follow, pool_of};
+pub(super) use pool::{Trust, as_a_poll, follow, pool_of};
 pub use pool::{aim, idle_pool, pool};
 pub use pooler::{Between, between};
 
@@ -93,6 +93,17 @@ impl Connect {
     #[must_use]
     pub fn place(&self) -> String {
         self.servers.list.iter().map(|server| server.place.as_str()).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// The database it leads to, on whichever of its servers: two with the same words lead to the same one.
+    pub(super) fn database(&self) -> String {
+        let servers = self.servers.list.iter().map(|Server { options, .. }| {
+            let place = options.get_socket().map(|socket| socket.display().to_string());
+            let place = place.unwrap_or_else(|| options.get_host().to_owned());
+            let database = options.get_database().unwrap_or(options.get_username());
+            format!("{place}:{}/{database}", options.get_port())
+        });
+        servers.collect::<Vec<_>>().join(" ")
     }
 
     /// Where it leads now.
