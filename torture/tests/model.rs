@@ -1,14 +1,18 @@
 //! The protocol between claim, lease, settle and recovery as a small state machine, explored to its end: every order
 //! of two hosts' steps, late commits, lost answers, stops, crashes and a crash of the database. As it is, no order
-//! breaks a promise; and without any one of its rules, one is found that does.
+//! breaks a promise; and without any one of its rules, one is found that does. A second one, of sends that are repeated
+//! and arrive late.
 
 #[path = "model/explore.rs"]
 mod explore;
 #[path = "model/protocol.rs"]
 mod protocol;
+#[path = "model/sends.rs"]
+mod sends;
 
 use explore::{Explored, explore};
 use protocol::{Rules, State};
+use sends::Look;
 
 fn run(rules: Rules) -> Explored {
     explore(State::begin(), |state| state.next(&rules), |state| state.broken(&rules))
@@ -68,4 +72,34 @@ fn a_claim_without_an_answer_that_is_not_fenced_off_may_commit_later() {
 fn a_claim_that_was_lost_in_a_crash_starts_twice_what_must_not() {
     let rules = Rules { durable_claims: false, redeliveries_max: 0, ..Rules::ALL };
     assert_eq!(broken(rules), "with redeliveries = 0 nothing starts twice");
+}
+
+fn run_sends(look: Look) -> Explored {
+    explore(sends::State::begin(), |state| state.next(look), sends::State::broken)
+}
+
+fn broken_by(look: Look) -> &'static str {
+    let found = run_sends(look).broken.expect("without this rule a promise breaks");
+    println!("{}, after {} states:\n  {}", found.promise, found.states, found.steps.join("\n  "));
+    found.promise
+}
+
+#[test]
+fn a_send_that_looks_into_history_after_its_insert_may_come_as_late_and_as_often_as_it_likes() {
+    let explored = run_sends(Look::After);
+    if let Some(found) = explored.broken {
+        panic!("{}:\n  {}", found.promise, found.steps.join("\n  "));
+    }
+    println!("sends: {} states", explored.states);
+    assert!(explored.states > 100, "{} states: that is no exploration", explored.states);
+}
+
+#[test]
+fn a_late_send_that_does_not_look_into_history_sends_the_task_again() {
+    assert_eq!(broken_by(Look::Never), "one id is in one place");
+}
+
+#[test]
+fn a_send_that_looks_before_its_insert_misses_what_ends_in_between() {
+    assert_eq!(broken_by(Look::Before), "one id is in one place");
 }

@@ -51,13 +51,31 @@ fn the_example_with_compose_is_whole() {
     for service in names(services) {
         let service = &services[service];
         for needed in service.get("depends_on").map(names).unwrap_or_default() {
-            assert!(services[needed].get("healthcheck").is_some(), "{needed} says when it is ready");
+            let ends = service["depends_on"][needed]["condition"] == "service_completed_successfully";
+            assert!(ends || services[needed].get("healthcheck").is_some(), "{needed} says when it is ready");
         }
         let volumes = service.get("volumes").map(words).unwrap_or_default();
         for volume in volumes.iter().filter_map(|volume| volume.split(':').next()) {
             assert!(volume.starts_with("./") || names(&compose["volumes"]).contains(&volume), "{volume}");
         }
     }
+}
+
+#[test]
+fn nothing_waits_for_a_standby_before_there_is_one() {
+    let [compose] = &documents("compose.yaml")[..] else { panic!("one document") };
+    let services = &compose["services"];
+    // The image makes its database with a server that is given these words too.
+    let primary = words(&services["primary"]["command"]).join(" ");
+    assert!(!primary.contains("synchronous_standby_names"), "{primary}");
+    let sets = |name: &&str| {
+        let command = services[*name].get("command").map(words).unwrap_or_default();
+        command.iter().any(|word| word.starts_with("alter system set synchronous_standby_names = 'standby'"))
+    };
+    let setter = names(services).into_iter().find(sets).expect("somebody sets it");
+    assert_eq!(services[setter]["depends_on"]["standby"]["condition"], "service_healthy");
+    // What hosts accept is on both servers.
+    assert_eq!(services["host"]["depends_on"][setter]["condition"], "service_completed_successfully");
 }
 
 #[test]

@@ -19,38 +19,37 @@ struct Pooler {
     child: Child,
 }
 
-/// The program, and whether it keeps track of prepared statements, which came with 1.21.
+/// Which of them: what keeps track of prepared statements came with 1.21.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Old,
+    New,
+}
+
 struct Program {
     path: PathBuf,
-    tracks: bool,
+    kind: Kind,
 }
 
 impl Program {
-    /// `HOSTLER_TEST_PGBOUNCER`, or what the system has. `None`: there is none, and none is to be installed.
-    fn find() -> Option<Self> {
-        let named = std::env::var_os("HOSTLER_TEST_PGBOUNCER").map(PathBuf::from);
-        let system = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(PathBuf::from);
-        let here = || system.iter().find(|path| path.is_file()).cloned();
-        let path = named.or_else(here).or_else(|| {
-            if std::env::var_os("HOSTLER_TEST_OBTAIN").is_none() {
-                eprintln!("skipped: there is no pgbouncer");
-                return None;
-            }
-            let install = Command::new("apt-get")
-                .args(["install", "-y", "--no-install-recommends", "pgbouncer"])
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .status();
-            assert!(
-                install.is_ok_and(|status| status.success()),
-                "HOSTLER_TEST_OBTAIN is set, which needs apt-get"
-            );
-            here()
-        })?;
-        let said = Command::new(&path).arg("--version").output().expect("it runs").stdout;
-        let said = String::from_utf8_lossy(&said).into_owned();
-        let version = said.split_whitespace().nth(1).expect("PgBouncer 1.18.0").to_owned();
-        let minor: u32 = version.split('.').nth(1).and_then(|n| n.parse().ok()).expect("a version");
-        Some(Self { path, tracks: minor >= 21 })
+    /// What `torture/pgbouncer` finds, or with `HOSTLER_TEST_OBTAIN` fetches. `None`: there is none, and none is to be
+    /// fetched; where it is, not to get one is a failure.
+    fn find(kind: Kind) -> Option<Self> {
+        let obtain = std::env::var_os("HOSTLER_TEST_OBTAIN").is_some();
+        let word = if kind == Kind::Old { "old" } else { "new" };
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../torture/pgbouncer"));
+        let answer = script.arg(word).args(obtain.then_some("obtain")).output().expect("it runs");
+        if !obtain && answer.status.code() == Some(5) {
+            eprintln!("skipped: there is no PgBouncer of the {word} kind");
+            return None;
+        }
+        let why = String::from_utf8_lossy(&answer.stderr);
+        assert!(
+            answer.status.success(),
+            "HOSTLER_TEST_OBTAIN is set, which needs both kinds of PgBouncer: {why}"
+        );
+        let path = String::from_utf8(answer.stdout).expect("a path").trim().into();
+        Some(Self { path, kind })
     }
 }
 
@@ -122,16 +121,14 @@ async fn everything_works(client: &Client) {
     assert_eq!(long.get(Some(LONG)).await.expect_err("cancelled").code.as_str(), "TASK_CANCELLED");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_that_mixes_statements_up_is_refused() {
-    let Some(program) = Program::find() else { return };
+async fn is_refused(program: &Program) {
     let cluster = Cluster::start(&[]);
     cluster.database("jobs").await;
     // Newer ones can be told not to keep track.
-    let off = if program.tracks { "max_prepared_statements = 0" } else { "" };
-    let pooler = Pooler::start(&program, &cluster, &format!("pool_mode = transaction\n{off}"));
+    let off = if program.kind == Kind::New { "max_prepared_statements = 0" } else { "" };
+    let pooler = Pooler::start(program, &cluster, &format!("pool_mode = transaction\n{off}"));
     for settings in ["", "\nignore_startup_parameters = options"] {
-        let pooler = Pooler::start(&program, &cluster, &format!("pool_mode = transaction\n{off}{settings}"));
+        let pooler = Pooler::start(program, &cluster, &format!("pool_mode = transaction\n{off}{settings}"));
         let error = Client::connect(&pooler.url()).await.expect_err("refused").to_string();
         assert!(error.contains("max_prepared_statements = 200"), "{error}");
     }
@@ -142,23 +139,34 @@ async fn a_pooler_that_mixes_statements_up_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_mixes_statements_up_is_refused() {
+    let Some(program) = Program::find(Kind::Old) else { return };
+    is_refused(&program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_pooler_that_is_told_to_mix_statements_up_is_refused() {
+    let Some(program) = Program::find(Kind::New) else { return };
+    is_refused(&program).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn through_a_pooler_in_session_mode_everything_works() {
-    let Some(program) = Program::find() else { return };
-    let cluster = Cluster::start(&[]);
-    cluster.execute("postgres", "create database jobs").await;
-    let pooler = Pooler::start(&program, &cluster, "pool_mode = session\ndefault_pool_size = 40");
-    let host = host(&pooler.url(), |_| {}).await;
-    let client = Client::connect(&pooler.url()).await.expect("a client");
-    everything_works(&client).await;
-    host.drain(LONG).await;
+    for kind in [Kind::Old, Kind::New] {
+        let Some(program) = Program::find(kind) else { continue };
+        let cluster = Cluster::start(&[]);
+        cluster.execute("postgres", "create database jobs").await;
+        let pooler = Pooler::start(&program, &cluster, "pool_mode = session\ndefault_pool_size = 40");
+        let host = host(&pooler.url(), |_| {}).await;
+        let client = Client::connect(&pooler.url()).await.expect("a client");
+        everything_works(&client).await;
+        host.drain(LONG).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn through_a_pooler_in_transaction_mode_everything_works_with_and_without_a_direct_url() {
-    let Some(program) = Program::find().filter(|program| program.tracks) else {
-        eprintln!("skipped: this needs PgBouncer 1.21 or newer; HOSTLER_TEST_PGBOUNCER names one");
-        return;
-    };
+    let Some(program) = Program::find(Kind::New) else { return };
     let cluster = Cluster::start(&[]);
     cluster.execute("postgres", "create database jobs").await;
     let settings = "pool_mode = transaction\nmax_prepared_statements = 200";
