@@ -45,7 +45,7 @@ pub use publish::{Offer, Published, publish, serve};
 pub use quarantine::{Barred, Charge, ListedSuspect, charge, strikes, survived};
 pub use read::{AttemptRow, Look, TaskRow};
 pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
-pub use settle::{Settle, Settled, settle};
+pub use settle::{Settle, Settled, drop_double, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use strays::{Stretch, claims_lost, strays};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};

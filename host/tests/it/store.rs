@@ -7,6 +7,7 @@ mod children;
 mod claims;
 mod cost;
 mod dead;
+mod doubles;
 mod doorbell;
 mod durability;
 mod fence;
