@@ -1,6 +1,7 @@
 -- Cancels one task, from anywhere. A PENDING task ends at once; a RUNNING one is marked, and its host told
 -- through the table `cancel`. Returns the state it is in now and whether it was this call that ended it;
 -- no row if nothing matched, which a move going on at the same time can also cause: then ask again.
+-- A task that is final already, which must not be, is removed and leaves the first end as it is.
 -- $1 id
 with ended as (
     delete from hostler.task
@@ -15,6 +16,7 @@ history as (
         id, sent_at, clock_timestamp(), run_at, good_until, fingerprint, parent, home, attempt, 5, retries,
         redeliveries, releases, redeliveries_max, max_retries, case when keep_input then args end
     from ended
+    on conflict (id) do nothing
     returning status
 ),
 marked as (

@@ -1,4 +1,5 @@
--- Ends tasks whose `good_until` passed before an attempt could start; any host. Returns their ids.
+-- Ends tasks whose `good_until` passed before an attempt could start; any host. Returns their ids, without those
+-- that are final already, which must not be: they are removed, and their first end stays as it is.
 -- $1 limit
 with late as materialized (
     select t.ctid as place
@@ -21,4 +22,5 @@ select
     id, sent_at, clock_timestamp(), run_at, good_until, fingerprint, parent, home, attempt, 6, retries,
     redeliveries, releases, redeliveries_max, max_retries, case when keep_input then args end
 from ended
+on conflict (id) do nothing
 returning id

@@ -3,7 +3,8 @@
 -- this clock, nothing is sent and those ids come back as far: an id leads to its partition of history, and
 -- must not lead to one that is long gone or never made.
 -- $1 ids, $2 arguments, $3 fingerprints, $4 lane, $5 delay in ms or null, $6 good_until, $7 redeliveries,
--- $8 retries or null, $9 keep input, $10 parent, $11 whether the commit is ours to make durable
+-- $8 retries or null, $9 keep input, $10 parent, $11 whether the commit is ours to make durable,
+-- $12 whether `insert` may still arrive with the same ids
 with durable as materialized (
     select case when $11 and current_setting('synchronous_commit') = 'off'
         then set_config('synchronous_commit', 'on', true) end
@@ -48,6 +49,11 @@ sent as (
     where not exists (select from far)
     on conflict (id) do nothing
     returning id
+),
+resent as (
+    insert into hostler.resent (id)
+    select id from sent where $12
+    on conflict (id) do nothing
 )
 select id, false as far from sent
 union all

@@ -1,5 +1,6 @@
 -- Deletes what outlived its time outside the days' partitions, at most $2 rows of each kind: final tasks that
--- ended long after they were sent, with their attempts; keys of tasks that are gone; hosts that ended. A task
+-- ended long after they were sent, with their attempts; keys of tasks that are gone; hosts that ended; notes of
+-- repeated sends that cannot arrive any more. A task
 -- stays as long as its key's window, and a host as long as something live is held in its name.
 -- $1 days to keep, $2 limit
 with cutoff as materialized (
@@ -56,6 +57,18 @@ hosts as (
     using gone
     where h.session = gone.session
     returning h.session
+),
+resent as (
+    delete from hostler.resent r
+    using (
+        -- Two days: a send of an id that is more than one day old is refused.
+        select id
+        from hostler.resent
+        where id < hostler.id_floor(clock_timestamp() - interval '2 days')
+        order by id
+        limit $2
+    ) old
+    where r.id = old.id
 )
 select
     (select count(*) from tasks) as tasks,

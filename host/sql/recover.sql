@@ -1,6 +1,7 @@
 -- Takes tasks back from sessions that are no longer alive: closes their attempts as WORKER_FAILURE and
 -- requeues them in front, or ends them. Skips what is locked; returns what it did, at most $1 tasks. The lost
--- host is on record against the code of each attempt.
+-- host is on record against the code of each attempt. A task that is final already, or an attempt that is on record,
+-- neither of which must be, stands in nobody's way: what was written first stays.
 with alive as materialized (
     select session from hostler.host where ended_at is null
 ),
@@ -56,6 +57,7 @@ history as (
                 redeliveries_max))::text, 'UTF8') end,
         case when keep_input then args end
     from ended
+    on conflict (id) do nothing
     returning id, status
 ),
 again as (
@@ -78,6 +80,7 @@ closed as (
         id, attempt, session, claimed_at, now, plugin, 5, 3, 'WORKER_CRASHED',
         convert_to('{"message":"the host running this attempt was lost"}', 'UTF8')
     from again
+    on conflict (task, number) do nothing
     returning task
 )
 select id, status, null::int as lane, null::bigint as pos from history

@@ -122,7 +122,7 @@ impl ClientBuilder {
         let pooled = crate::store::between(&connect).await? == Between::Transactions;
         let store = Store::open(&connect, self.settings.connections_max);
         let mut conn = store.pool().acquire().await?;
-        crate::store::refuse_newer(&mut conn).await?;
+        crate::store::within(crate::store::ANSWER_MAX, crate::store::refuse_newer(&mut conn)).await?;
         drop(conn);
         let listen = self.settings.listen && (!pooled || connect.has_direct());
         let inner = Inner {

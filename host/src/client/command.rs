@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::store::{KeyOutcome, NewTask, SendOptions, StoreError};
+use crate::store::{ANSWER_MAX, KeyOutcome, NewTask, SendOptions, StoreError};
 use crate::task::TaskId;
 
 use super::error::{SendError, SendErrorCode, SendPayload};
@@ -84,20 +84,31 @@ async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result
         store.distrust();
         SendError::enqueue(&error).with_payload(command.clone())
     };
-    if command.key.is_none() && !again {
+    if command.key.is_none() && !command.own_id && !again {
         // Nobody has this id yet: one statement is enough.
-        store.insert(&command.options, std::slice::from_ref(&command.task)).await.map_err(failed)?;
-        return Ok(command.task.id);
-    }
-    let mut tx = store.pool().begin().await.map_err(|e| failed(e.into()))?;
-    let written = write(&mut tx, command, window_seconds(client), true).await;
-    let id = written.inspect_err(|error| {
-        if error.code == SendErrorCode::EnqueueFailed {
-            store.distrust();
+        match store.insert(&command.options, std::slice::from_ref(&command.task)).await {
+            // A role whose transactions see the past: ours, below, do not.
+            Err(StoreError::Isolated) => {}
+            sent => return sent.map(|()| command.task.id).map_err(failed),
         }
-    })?;
-    tx.commit().await.map_err(|e| failed(e.into()))?;
-    Ok(id)
+    }
+    let mut conn = store.pool().acquire().await.map_err(|e| failed(e.into()))?;
+    let writing = async {
+        let mut tx = crate::store::begin(&mut conn).await.map_err(failed)?;
+        // A first try without a key was the one statement above, and may still be on its way.
+        let late = command.own_id || (again && command.key.is_none());
+        let id = write(&mut tx, command, window_seconds(client), true, late).await?;
+        tx.commit().await.map_err(|e| failed(e.into()))?;
+        Ok(id)
+    };
+    let answer = tokio::time::timeout(ANSWER_MAX, writing).await;
+    let written = answer.unwrap_or_else(|_| Err(failed(StoreError::no_answer(ANSWER_MAX))));
+    if written.as_ref().is_err_and(|error| error.code == SendErrorCode::EnqueueFailed) {
+        store.distrust();
+        // It may answer no more, and must not commit what is repeated elsewhere.
+        conn.close_on_drop();
+    }
+    written
 }
 
 /// Checks a command against what its task's plugin published, and completes it from there. What was complete
@@ -136,12 +147,14 @@ pub(super) async fn resolve(client: &Client, command: &mut SendPayload) -> Resul
     Ok(())
 }
 
-/// Inserts a command that may have been sent before through this connection, taking its key first.
+/// Inserts a command that may have been sent before through this connection, taking its key first; `durable` and
+/// `late` as in the store's `insert_again`.
 pub(super) async fn write(
     conn: &mut crate::store::PgConnection,
     command: &SendPayload,
     window_seconds: i32,
     durable: bool,
+    late: bool,
 ) -> Result<TaskId, SendError> {
     let failed = |error: StoreError| SendError::enqueue(&error).with_payload(command.clone());
     let NewTask { id, fingerprint, .. } = command.task;
@@ -162,7 +175,8 @@ pub(super) async fn write(
         }
     }
     let tasks = std::slice::from_ref(&command.task);
-    let new = crate::store::insert_again(conn, &command.options, tasks, durable).await.map_err(failed)?;
+    let new = crate::store::insert_again(conn, &command.options, tasks, durable, late).await;
+    let new = new.map_err(failed)?;
     if new.is_empty() {
         // The id was there: the same command is a success, whatever became of it since.
         let stored = crate::store::fingerprint(conn, id).await.map_err(failed)?;

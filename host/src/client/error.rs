@@ -92,6 +92,8 @@ pub struct SendPayload {
     pub(super) task: NewTask,
     pub(super) options: SendOptions,
     pub(super) key: Option<String>,
+    /// The id is the caller's own: whoever else knows it may have sent it, or be sending it.
+    pub(super) own_id: bool,
 }
 
 impl SendPayload {
@@ -120,7 +122,7 @@ impl SendError {
     }
 
     pub(super) fn enqueue(error: &StoreError) -> Self {
-        if let StoreError::FarId { .. } = error {
+        if let StoreError::FarId { .. } | StoreError::Isolated = error {
             return Self::refused(SendErrorCode::ValidationFailed, error.to_string());
         }
         Self {

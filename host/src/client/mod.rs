@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex};
 use hostler_guest::TaskRef;
 use serde::de::DeserializeOwned;
 
-use crate::store::{Doorbell, Store, StoreError};
+use crate::store::{ANSWER_MAX, Doorbell, Store, StoreError, within};
 use crate::task::{Status, TaskError, TaskId};
 
 use blocking::Home;
@@ -226,6 +226,10 @@ impl Client {
     /// [`ConnectError`].
     pub async fn schema_version(&self) -> Result<Option<i64>, ConnectError> {
         let mut conn = self.inner.store.pool().acquire().await.map_err(StoreError::Database)?;
-        crate::store::schema_version(&mut conn).await
+        let version = within(ANSWER_MAX, crate::store::schema_version(&mut conn)).await;
+        if let Err(StoreError::NoAnswer { .. }) = version {
+            conn.close_on_drop();
+        }
+        version
     }
 }

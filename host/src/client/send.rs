@@ -8,7 +8,7 @@ use hostler_guest::TaskRef;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::store::{NewTask, SendOptions, StoreError};
+use crate::store::{self, ANSWER_MAX, NewTask, SendOptions, StoreError, within};
 use crate::task::{QueueName, TaskId, TaskName};
 
 use super::command::{commit, encode, finish, head, invalid, resolve, ring, window_seconds, write};
@@ -158,9 +158,9 @@ impl<'c, R: TaskRef> Send<'c, R> {
         if self.key.is_some() || self.id.is_some() {
             return Err(invalid("a key or an id names one task; send them one by one"));
         }
-        let store = &self.client.inner.store;
+        let rows = &self.client.inner.store;
         let failed = |error: StoreError| {
-            store.distrust();
+            rows.distrust();
             SendError::enqueue(&error)
         };
         let mut many = many.into_iter().peekable();
@@ -171,7 +171,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let catalogue = &self.client.inner.catalogue;
         let entry = catalogue.task(&command.name, self.unpublished).await?;
         // From here on with this one connection: a second one may not be there.
-        let mut tx = store.sends().begin().await.map_err(|e| failed(e.into()))?;
+        let mut conn = rows.sends().acquire().await.map_err(|e| failed(e.into()))?;
         let began = Instant::now();
         let head = head(command.name.as_str(), &command.options);
         let mut handles = Vec::new();
@@ -192,14 +192,23 @@ impl<'c, R: TaskRef> Send<'c, R> {
             Ok::<_, SendError>(batch)
         };
         let mut batch = next()?;
-        while !batch.is_empty() {
-            // While the server is busy with one, the next one is made.
-            let inserting = crate::store::insert(&mut tx, &command.options, &batch, true);
-            let (inserted, made) = tokio::join!(inserting, async { next() });
-            inserted.map_err(failed)?;
-            batch = made?;
+        let mut sending = async || {
+            let mut tx = within(ANSWER_MAX, store::begin(&mut conn)).await.map_err(failed)?;
+            while !batch.is_empty() {
+                // While the server is busy with one, the next one is made.
+                let inserting = within(ANSWER_MAX, store::insert(&mut tx, &command.options, &batch, true));
+                let (inserted, made) = tokio::join!(inserting, async { next() });
+                inserted.map_err(failed)?;
+                batch = made?;
+            }
+            within(ANSWER_MAX, async { Ok(tx.commit().await?) }).await.map_err(failed)
+        };
+        let sent = sending().await;
+        if sent.as_ref().is_err_and(|error| error.code == SendErrorCode::EnqueueFailed) {
+            // It may answer no more.
+            conn.close_on_drop();
         }
-        tx.commit().await.map_err(|e| failed(e.into()))?;
+        sent?;
         ring(self.client, &command.options);
         Ok(handles)
     }
@@ -215,15 +224,19 @@ impl<'c, R: TaskRef> Send<'c, R> {
     ) -> Result<TaskHandle<R::Output>, SendError> {
         let mut command = self.draft(self.encode(args.borrow())?)?;
         resolve(self.client, &mut command).await?;
-        let id = write(tx, &command, window_seconds(self.client), false).await?;
+        if command.key.is_some() || command.own_id {
+            store::sees_present(tx)
+                .await
+                .map_err(|error| SendError::enqueue(&error).with_payload(command.clone()))?;
+        }
+        let id = write(tx, &command, window_seconds(self.client), false, command.own_id).await?;
         // It may never be committed: a wait for it has to look.
         Ok(self.handle(id, None))
     }
 
     async fn commit(&self, args: Vec<u8>) -> Result<TaskId, SendError> {
         let command = self.draft(args)?;
-        // An id of the caller's own may have been sent before.
-        commit(self.client, command, self.id.is_some()).await
+        commit(self.client, command, false).await
     }
 
     fn handle<T: DeserializeOwned>(&self, id: TaskId, sent_at: Option<Instant>) -> TaskHandle<T> {
@@ -281,6 +294,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
                 parent: self.parent,
             },
             key: self.key.clone(),
+            own_id: self.id.is_some(),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! hosts on one database each of them would otherwise write many small ones. What cannot be
 //! written because the database is away is held and tried again until the session is over; then the fence
 //! would refuse it anyway. A verdict whose data the database can never take is found by halving its batch,
-//! and replaced by an error that says so.
+//! and replaced by an error that says so; if not even that can be written, or the task is final already, it is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::shift::Shift;
 
 /// The largest batch: beyond it contention grows, and nothing is gained.
 const BATCH_MAX: usize = 128;
-/// Results are written together up to this many bytes; one alone may be larger.
+/// Verdicts are written together up to this many bytes; one alone may be larger.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// A batch that follows one of at least this many is one of a stream, and waits for company…
 const STREAM: usize = 16;
@@ -72,10 +72,7 @@ async fn gather(finished: &mut mpsc::UnboundedReceiver<Settle>, held: &mut Vec<S
 fn whole_batch(held: &[Settle]) -> usize {
     let mut bytes = 0;
     let fits = held.iter().take_while(|settle| {
-        bytes += match &settle.verdict {
-            Verdict::Complete(result) => result.len(),
-            _ => settle.log_tail.len(),
-        };
+        bytes += settle.bytes();
         bytes <= BATCH_BYTES_MAX
     });
     fits.count().max(1)
@@ -92,7 +89,40 @@ impl Settler {
         let mut batches = vec![settles];
         let mut pause = PAUSE_MIN;
         while let Some(mut batch) = batches.pop() {
-            match self.ask(&batch).await {
+            let mut asked = self.ask(&batch).await;
+            if let Err(error) = &asked
+                && error.is_data_error()
+                && let [settle] = &mut batch[..]
+            {
+                let error = error.to_string();
+                match self.drop_double(settle).await {
+                    Ok(true) => {
+                        tracing::error!(
+                            task.id = %settle.claim.id,
+                            "the task was final already; it is removed, and its first end stays"
+                        );
+                        self.give_up(batch);
+                        continue;
+                    }
+                    Ok(false) if is_replacement(settle) => {
+                        tracing::error!(
+                            task.id = %settle.claim.id, error,
+                            "nothing can be stored for this task, not even that; what its attempt produced is dropped"
+                        );
+                        self.give_up(batch);
+                        continue;
+                    }
+                    Ok(false) => {
+                        tracing::error!(task.id = %settle.claim.id, error, "a verdict cannot be stored");
+                        settle.verdict = unstorable(error);
+                        settle.log_tail.clear();
+                        batches.push(batch);
+                        continue;
+                    }
+                    Err(failed) => asked = Err(failed),
+                }
+            }
+            match asked {
                 Ok(answers) => {
                     pause = PAUSE_MIN;
                     self.answered(&batch, &answers);
@@ -100,12 +130,6 @@ impl Settler {
                 Err(error) if error.is_data_error() && batch.len() > 1 => {
                     let half = batch.split_off(batch.len() / 2);
                     batches.extend([half, batch]);
-                }
-                Err(error) if error.is_data_error() && replaceable(&batch) => {
-                    tracing::error!(task.id = %batch[0].claim.id, %error, "a verdict cannot be stored");
-                    batch[0].verdict = unstorable(&error);
-                    batch[0].log_tail.clear();
-                    batches.push(batch);
                 }
                 Err(error) => {
                     if self.shift.over.is_cancelled() {
@@ -125,10 +149,7 @@ impl Settler {
     }
 
     async fn ask(&mut self, batch: &[Settle]) -> Result<Vec<Settled>, StoreError> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await?,
-        };
+        let mut conn = self.conn().await?;
         let settling = crate::store::settle(&mut conn, self.shift.session(), batch);
         let answers = within(self.shift.shared().config.lease, settling).await;
         // After a refusal of its data a connection is as good as before; after anything else it is not.
@@ -136,6 +157,21 @@ impl Settler {
             self.conn = Some(conn);
         }
         answers
+    }
+
+    async fn drop_double(&mut self, settle: &Settle) -> Result<bool, StoreError> {
+        let mut conn = self.conn().await?;
+        let dropping = crate::store::drop_double(&mut conn, self.shift.session(), settle);
+        let dropped = within(self.shift.shared().config.lease, dropping).await?;
+        self.conn = Some(conn);
+        Ok(dropped)
+    }
+
+    async fn conn(&mut self) -> Result<PgConnection, StoreError> {
+        match self.conn.take() {
+            Some(conn) => Ok(conn),
+            None => crate::store::conn(&self.shift.shared().connect, Role::Hot).await,
+        }
     }
 
     fn answered(&self, batch: &[Settle], answers: &[Settled]) {
@@ -168,20 +204,63 @@ impl Settler {
         }
     }
 
-    fn give_up(&self, settles: impl Iterator<Item = Settle>) {
+    fn give_up(&self, settles: impl IntoIterator<Item = Settle>) {
         for settle in settles {
             self.shift.end(settle.claim.id, settle.claim.number);
         }
     }
 }
 
-fn replaceable(batch: &[Settle]) -> bool {
-    !matches!(&batch[0].verdict, Verdict::Fail(error) if error.code == Operational::WorkerSerializationError.into())
+/// Whether a verdict stands for one that could not be stored.
+fn is_replacement(settle: &Settle) -> bool {
+    matches!(&settle.verdict, Verdict::Fail(error) if error.code == Operational::WorkerSerializationError.into())
 }
 
-fn unstorable(error: &StoreError) -> Verdict {
+fn unstorable(cause: String) -> Verdict {
     let message = "what the attempt produced cannot be stored in the database";
-    Verdict::Fail(
-        TaskError::new(Operational::WorkerSerializationError, message).with_cause(error.to_string()),
-    )
+    Verdict::Fail(TaskError::new(Operational::WorkerSerializationError, message).with_cause(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settle(verdict: Verdict, log_tail: usize) -> Settle {
+        let claim = crate::task::Claim {
+            id: uuid::Uuid::nil(),
+            number: 1,
+            task: "some.task".to_owned(),
+            attempt: 1,
+            retries: 0,
+            redeliveries: 0,
+            releases: 0,
+            redeliveries_max: 3,
+            max_retries: None,
+            good_until: None,
+            claimed_at: chrono::DateTime::default(),
+            previous_error: None,
+            args: Vec::new(),
+        };
+        Settle { claim, verdict, used: None, plugin: None, log_tail: "x".repeat(log_tail) }
+    }
+
+    #[test]
+    fn whatever_is_written_together_counts() {
+        let mib = 1 << 20;
+        let data = || json!("x".repeat(mib));
+        let error = || TaskError::new(Operational::UnhandledError, "x");
+        let kinds: [&dyn Fn() -> Settle; 4] = [
+            &|| settle(Verdict::Complete(vec![b'x'; mib]), 0),
+            &|| settle(Verdict::Complete(Vec::new()), mib),
+            &|| settle(Verdict::Fail(error().with_data(data())), 0),
+            &|| settle(Verdict::Retry(error().with_cause("x".repeat(mib)), Duration::ZERO), 0),
+        ];
+        for kind in kinds {
+            let held: Vec<Settle> = (0..9).map(|_| kind()).collect();
+            assert_eq!(whole_batch(&held), 3);
+        }
+        assert_eq!(whole_batch(&[settle(Verdict::Cancel, 5 * mib)]), 1, "one alone may be larger");
+    }
 }

@@ -67,6 +67,12 @@ pub enum StoreError {
         /// The id.
         id: crate::task::TaskId,
     },
+    /// A send under an id or a key in a transaction that sees nothing that was committed since it began.
+    #[error(
+        "an id or a key needs a transaction in READ COMMITTED: this one does not see what was sent, or ended, since \
+        it began, and the task might run twice"
+    )]
+    Isolated,
     /// A blocking call on a thread of an async runtime.
     #[error("a blocking call on a thread of an async runtime; use the async call")]
     AsyncContext,
@@ -115,11 +121,17 @@ impl StoreError {
         code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
     }
 
+    /// None came within this time.
+    pub(crate) fn no_answer(time: std::time::Duration) -> Self {
+        Self::NoAnswer { seconds: time.as_secs() }
+    }
+
     /// Names a missing schema as such; everything else stays as it is.
     pub(crate) fn from_query(error: sqlx::Error) -> Self {
         match error.as_database_error().and_then(|e| e.code()).as_deref() {
-            // An unknown schema, table or column: nobody has migrated this database.
-            Some("3F000" | "42P01" | "42703") => Self::NoSchema,
+            // An unknown schema, table, column or function: nobody has migrated this database.
+            Some("3F000" | "42P01" | "42703" | "42883") => Self::NoSchema,
+            Some("HS006") => Self::Isolated,
             _ => Self::Database(error),
         }
     }

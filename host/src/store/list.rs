@@ -80,7 +80,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn about(&self, held_seconds: i32, held_transactions: i32) -> Result<About, StoreError> {
-        let row = sql!("about").bind(held_seconds).bind(held_transactions).fetch_one(&self.pool).await?;
+        let rows = self.rows(&self.pool, sql!("about").bind(held_seconds).bind(held_transactions)).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
         Ok(About {
             server_version: row.try_get("server_version")?,
             now_us: row.try_get("now_us")?,
@@ -93,7 +94,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn list_hosts(&self, ended: bool) -> Result<Vec<ListedHost>, StoreError> {
-        let rows = sql!("hosts").bind(ended).fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
+        let rows = self.rows(&self.pool, sql!("hosts").bind(ended)).await?;
         rows.iter()
             .map(|row| {
                 Ok(ListedHost {
@@ -120,7 +121,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn list_tasks(&self) -> Result<Vec<ListedTask>, StoreError> {
-        let rows = sql!("tasks").fetch_all(&self.pool).await.map_err(|e| self.failed(e))?;
+        let rows = self.rows(&self.pool, sql!("tasks")).await?;
         rows.iter()
             .map(|row| {
                 Ok(ListedTask {

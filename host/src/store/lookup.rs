@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn published_names(&self) -> Result<Vec<String>, StoreError> {
-        let rows = sql!("names").fetch_all(&self.pool).await?;
+        let rows = self.rows(&self.pool, sql!("names")).await?;
         rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
     }
 
@@ -71,7 +71,7 @@ impl Store {
     pub async fn insist_on_kind(&self, name: &str) -> Result<i32, StoreError> {
         loop {
             // No row when another sender makes the same name at this moment.
-            if let Some(row) = sql!("kind_insist").bind(name).fetch_optional(&self.pool).await? {
+            if let Some(row) = self.rows(&self.pool, sql!("kind_insist").bind(name)).await?.first() {
                 return Ok(row.try_get("id")?);
             }
         }
@@ -95,8 +95,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn lane_of(&self, id: crate::task::TaskId) -> Result<Option<Lane>, StoreError> {
-        let row = sql!("lane_of").bind(id).fetch_optional(&self.pool).await?;
-        row.map(|row| Ok(row.try_get("lane")?)).transpose()
+        let rows = self.rows(&self.pool, sql!("lane_of").bind(id)).await?;
+        rows.first().map(|row| Ok(row.try_get("lane")?)).transpose()
     }
 }
 

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("quarantine", include_str!("../../../migrations/0004_quarantine.sql")),
     ("checkpoint", include_str!("../../../migrations/0005_checkpoint.sql")),
     ("reach", include_str!("../../../migrations/0006_reach.sql")),
+    ("late", include_str!("../../../migrations/0007_late.sql")),
 ];
 
 /// The newest version of the schema that this program knows.

@@ -45,8 +45,8 @@ pub use migrate::{SCHEMA_VERSION, migrate, refuse_newer, schema_version};
 pub use publish::{Offer, Published, publish, serve};
 pub use quarantine::{Barred, Charge, ListedSuspect, charge, strikes, survived};
 pub use read::{AttemptRow, Look, TaskRow};
-pub use send::{NewTask, SendOptions, fingerprint, insert, insert_again};
-pub use settle::{Settle, Settled, settle};
+pub use send::{NewTask, SendOptions, begin, fingerprint, insert, insert_again, sees_present};
+pub use settle::{Settle, Settled, drop_double, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use strays::{Stretch, claims_lost, strays};
 pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
@@ -66,7 +66,7 @@ const ACQUIRE_SLOW: Duration = Duration::from_millis(500);
 
 /// A connection whose other end vanished without a word is given up after this long. Until the system notices by
 /// itself it takes a quarter of an hour.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
+pub const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// What this statement, or these, answer within this time. What gets no answer may have happened all the same, and
 /// its connection must not be used again.
@@ -78,7 +78,7 @@ pub async fn within<T>(
     asks: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let answer = tokio::time::timeout(time, asks).await;
-    answer.unwrap_or(Err(StoreError::NoAnswer { seconds: time.as_secs() }))
+    answer.unwrap_or_else(|_| Err(StoreError::no_answer(time)))
 }
 
 /// The rows, through pools of connections.

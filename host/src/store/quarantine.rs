@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn list_suspects(&self) -> Result<Vec<ListedSuspect>, StoreError> {
-        let rows = sql!("suspects").fetch_all(self.pool()).await.map_err(|e| self.failed(e))?;
+        let rows = self.rows(&self.pool, sql!("suspects")).await?;
         rows.iter()
             .map(|row| {
                 Ok(ListedSuspect {
@@ -133,7 +133,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn lift(&self, which: &str) -> Result<Vec<(String, String)>, StoreError> {
-        let rows = sql!("lift").bind(which).fetch_all(self.pool()).await.map_err(|e| self.failed(e))?;
+        let rows = self.rows(&self.pool, sql!("lift").bind(which)).await?;
         rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("digest")?))).collect()
     }
 }

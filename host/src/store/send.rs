@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres, Row};
+use sqlx::{Connection, Execute, PgConnection, Postgres, Row, Transaction};
 
 use crate::task::TaskId;
 
@@ -44,7 +44,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`insert`]; then none were inserted, or, without an answer, none or all: repeat it with
-    /// [`insert_again`].
+    /// [`insert_again`], in a way that expects this one to arrive after all.
     pub async fn insert(&self, options: &SendOptions, tasks: &[NewTask]) -> Result<(), StoreError> {
         let mut conn = self.send_conn().await?;
         let answer = within(ANSWER_MAX, insert(&mut conn, options, tasks, true)).await;
@@ -55,9 +55,27 @@ impl Store {
     }
 }
 
+/// Begins a transaction of our own, in READ COMMITTED.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn begin(conn: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
+    Ok(conn.begin_with(sql!("begin").sql()).await?)
+}
+
+/// Makes sure that this transaction, somebody else's, sees what was committed since it began.
+///
+/// # Errors
+/// [`StoreError::Isolated`] if not; [`StoreError::Database`].
+pub async fn sees_present(conn: &mut PgConnection) -> Result<(), StoreError> {
+    let sees = sql!("isolation").fetch_one(conn).await?.try_get("sees_present")?;
+    if sees { Ok(()) } else { Err(StoreError::Isolated) }
+}
+
 /// Inserts tasks that may have been inserted before, in the caller's transaction: a task that is final
 /// already stays as it is. Returns the ids that are new. With `durable`, the commit waits for the disk even
-/// where the role's default is not to; without, that is the caller's own setting.
+/// where the role's default is not to; without, that is the caller's own setting. With `late`, an [`insert`] of
+/// the same ids may still arrive, however much later: it will be refused.
 ///
 /// # Errors
 /// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::NoSchema`],
@@ -67,8 +85,9 @@ pub async fn insert_again(
     options: &SendOptions,
     tasks: &[NewTask],
     durable: bool,
+    late: bool,
 ) -> Result<Vec<TaskId>, StoreError> {
-    let rows = bind(sql!("insert_again"), options, tasks, durable).fetch_all(&mut *conn).await;
+    let rows = bind(sql!("insert_again"), options, tasks, durable).bind(late).fetch_all(&mut *conn).await;
     let mut new = Vec::with_capacity(tasks.len());
     for row in rows.map_err(StoreError::from_query)? {
         let id: TaskId = row.try_get(0)?;
@@ -99,17 +118,18 @@ pub async fn fingerprint(conn: &mut PgConnection, id: TaskId) -> Result<Option<i
 /// Inserts tasks that were never sent before through this connection, `durable` as in [`insert_again`].
 ///
 /// # Errors
-/// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::NoSchema`];
-/// [`StoreError::Database`], also for an id that is there.
+/// [`StoreError::FarId`], after which the transaction must not be committed; [`StoreError::Isolated`] where it is
+/// not READ COMMITTED; [`StoreError::NoSchema`]; [`StoreError::Database`], also for an id that is there, or
+/// that [`insert_again`] sent as one that may come late.
 pub async fn insert(
     conn: &mut PgConnection,
     options: &SendOptions,
     tasks: &[NewTask],
     durable: bool,
 ) -> Result<(), StoreError> {
-    let done = bind(sql!("insert"), options, tasks, durable).execute(&mut *conn).await;
-    if done.map_err(StoreError::from_query)?.rows_affected() == 0 && !tasks.is_empty() {
-        insert_again(conn, options, tasks, durable).await?;
+    let sent = bind(sql!("insert"), options, tasks, durable).fetch_one(&mut *conn).await;
+    if sent.map_err(StoreError::from_query)?.try_get::<i64, _>("sent")? == 0 && !tasks.is_empty() {
+        insert_again(conn, options, tasks, durable, false).await?;
     }
     Ok(())
 }

@@ -27,6 +27,29 @@ pub struct Settle {
     pub log_tail: String,
 }
 
+impl Settle {
+    /// About how many bytes go to the database for it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        // What every row has.
+        const ROW: usize = 128;
+        let error = |error: &TaskError| {
+            let data = error.data.as_ref().map_or(0, |data| data.to_string().len());
+            error.code.as_str().len()
+                + error.message.len()
+                + data
+                + error.cause.as_ref().map_or(0, String::len)
+        };
+        let verdict = match &self.verdict {
+            Verdict::Complete(result) => result.len(),
+            Verdict::Fail(e) | Verdict::Retry(e, _) => error(e),
+            Verdict::Release(reason) => reason.len(),
+            Verdict::Cancel | Verdict::Expire => 0,
+        };
+        ROW + verdict + self.log_tail.len()
+    }
+}
+
 /// The answer to a settle. Losing a claim is an answer, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -69,6 +92,20 @@ pub async fn settle(
     }
     let answer = |s: &Settle| written.get(&s.claim.id).copied().unwrap_or(Settled::ClaimLost);
     Ok(settles.iter().map(answer).collect())
+}
+
+/// Removes this verdict's task if it is final already, so that nothing can be written for it; whether it was so.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn drop_double(
+    conn: &mut PgConnection,
+    session: Session,
+    settle: &Settle,
+) -> Result<bool, StoreError> {
+    let Claim { id, number, .. } = settle.claim;
+    let row = sql!("drop_double").bind(session.0).bind(id).bind(number).fetch_optional(conn).await?;
+    Ok(row.is_some())
 }
 
 async fn write(

@@ -161,6 +161,8 @@ impl Connect {
             ("jit", "off".to_owned()),
             ("lock_timeout", ms(LOCK_MAX)),
             ("idle_in_transaction_session_timeout", ms(IDLE_MAX)),
+            // Statements look again, and expect to see what they waited for.
+            ("default_transaction_isolation", r"read\ committed".to_owned()),
         ];
         match role {
             Role::Hot => options

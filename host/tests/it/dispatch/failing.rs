@@ -123,3 +123,51 @@ async fn a_result_that_the_database_refuses_fails_its_own_task_alone() {
     );
     host.drain(LONG).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_final_and_lives_ends_once_and_stalls_nobody() {
+    let database = database();
+    let client = database.client().await;
+    let first = start(&database, |_| {}).await;
+    let done = send(&client, "misbehave.sleep", json!({"ms": 1})).await;
+    done.get(Some(LONG)).await.expect("a result");
+    let before = info(&done).await;
+    let double = "insert into hostler.task (id, pos, fingerprint, lane, home, redeliveries_max, keep_input, args) \
+        select id, 1, fingerprint, lane, lane, 3, true, args from hostler.history";
+    sqlx::raw_sql(double).execute(&mut database.conn().await).await.expect("one that must not be");
+    let mut healthy = Vec::new();
+    for _ in 0..20 {
+        healthy.push(send(&client, "misbehave.sleep", json!({"ms": 1})).await);
+    }
+    for task in &healthy {
+        task.get(Some(LONG)).await.expect("a result");
+    }
+    until("it is gone", async || count(&database, "select count(*) from hostler.task").await == 0).await;
+    until("its slot is free", async || first.running() == 0).await;
+    let after = info(&done).await;
+    assert_eq!(
+        (after.status, after.completed_at),
+        (Status::Completed, before.completed_at),
+        "the first end stays"
+    );
+    first.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_that_cannot_be_written_in_any_way_keeps_nothing_else_waiting() {
+    let database = database();
+    let refuse = "alter table hostler.history add constraint no_end check (max_retries is distinct from 19)";
+    sqlx::raw_sql(refuse).execute(&mut database.conn().await).await.expect("a constraint");
+    let client = database.client().await;
+    let host = start(&database, |_| {}).await;
+    let never = client.task("misbehave.sleep").retries(19).unpublished();
+    let never = never.send(json!({"ms": 1})).await.expect("sent");
+    until("it was tried", async || {
+        count(&database, "select count(*) from hostler.task where attempt > 0").await == 1
+    })
+    .await;
+    until("it was given up", async || host.running() == 0).await;
+    send(&client, "misbehave.sleep", json!({"ms": 1})).await.get(Some(LONG)).await.expect("a result");
+    assert!(!info(&never).await.status.is_final(), "nobody can write its end");
+    tokio::time::timeout(LONG, host.drain(std::time::Duration::ZERO)).await.expect("it ends");
+}

@@ -29,6 +29,85 @@ async fn a_send_whose_answer_was_lost_is_repeated_by_hand_and_runs_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_arrives_after_its_repeat_is_done_runs_nothing_again() {
+    let stage = Stage::set().await;
+    let wire = Wire::to(stage.database.url()).await;
+    let client = wire.client().connect().await.expect("a client");
+    client.send("text.word_count", json!({"text": "warm up"})).await.expect("sent");
+    for repeat in ["by hand", "with its id", "from SQL"] {
+        wire.keep_back(repeat);
+        let args = json!({"text": repeat});
+        let error = client.send("text.word_count", &args).await.expect_err("on its way");
+        assert_eq!((error.code, error.retryable), (SendErrorCode::EnqueueFailed, true), "{error}");
+        let id = error.task_id.expect("the id it would have had");
+        match repeat {
+            "by hand" => drop(client.retry_send(&error).await.expect("sent")),
+            "with its id" => {
+                let again = stage.client.task("text.word_count").id(id);
+                again.send(&args).await.expect("sent");
+            }
+            _ => {
+                stage
+                    .execute(&format!("select hostler.send('text.word_count', '{args}', id => '{id}')"))
+                    .await
+            }
+        }
+        let handle = stage.client.handle::<serde_json::Value>(id);
+        handle.get(Some(LONG)).await.expect("a result");
+        wire.deliver().await;
+        let mut conn = stage.database.conn().await;
+        let alive = "select count(*) from hostler.task where id = $1";
+        let alive: i64 = sqlx::query_scalar(alive).bind(id).fetch_one(&mut conn).await.expect("a count");
+        assert_eq!(alive, 0, "{repeat}: it is final and stays so");
+    }
+    stage.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_silent_connection_was_asked_is_given_up() {
+    let stage = Stage::set().await;
+    let wire = Wire::to(stage.database.url()).await;
+    let asks = ["many", "key", "id", "hosts", "wake", "unpublished"];
+    let delayed = stage.client.task("text.word_count").delay(LONG).send(json!({"text": "a"}));
+    let id = delayed.await.expect("sent").id();
+    let ask = async |client: &hostler::Client, what: &str, nth: &str| {
+        let args = json!({"text": nth});
+        let task = || client.task("text.word_count");
+        match what {
+            "many" => task().send_many([&args, &args]).await.map(drop).map_err(|e| e.to_string()),
+            "key" => task().key(nth).send(&args).await.map(drop).map_err(|e| e.to_string()),
+            "id" => {
+                task().id(hostler::TaskId::now_v7()).send(&args).await.map(drop).map_err(|e| e.to_string())
+            }
+            "hosts" => client.hosts(false).await.map(drop).map_err(|e| e.to_string()),
+            "wake" => client.handle::<()>(id).wake().await.map_err(|e| e.to_string()),
+            _ => {
+                let task = client.task(format!("a.{what}_{nth}")).unpublished();
+                task.send(&args).await.map(drop).map_err(|e| e.to_string())
+            }
+        }
+    };
+    let mut clients = Vec::new();
+    for what in asks {
+        let client = wire.client().connect().await.expect("a client");
+        ask(&client, what, "first").await.expect("the connection is open");
+        clients.push((client, what));
+    }
+    // By then all connections are back in their pools, which is asked of the server, too.
+    let _last = wire.client().connect().await.expect("a client");
+    wire.silence();
+    let given_up = clients.iter().map(async |(client, what)| {
+        let answer = tokio::time::timeout(LONG, ask(client, what, "second")).await;
+        let said = answer.unwrap_or_else(|_| panic!("{what} hangs")).expect_err("silence");
+        assert!(said.contains("no answer within 15 s"), "{what}: {said}");
+        // On another connection, once all of its own are given up.
+        super::eventually(what, async || ask(client, what, "third").await.ok()).await;
+    });
+    futures_util::future::join_all(given_up).await;
+    stage.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_send_is_repeated_by_itself_if_the_client_is_set_so() {
     let stage = Stage::set().await;
     let wire = Wire::to(stage.database.url()).await;

@@ -124,3 +124,35 @@ async fn the_same_key_or_id_with_the_same_command_is_the_same_task_in_sql_too() 
     assert_eq!(code, "HS004");
     stage.clear().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_or_a_key_in_a_transaction_that_sees_the_past_is_refused() {
+    let stage = Stage::deserted().await;
+    let mut conn = PgConnection::connect(stage.database.url()).await.expect("a connection");
+    for level in ["repeatable read", "serializable"] {
+        for call in ["key => 'k'", &format!("id => '{}'", uuid::Uuid::now_v7())] {
+            let mut tx =
+                conn.begin_with(format!("begin isolation level {level}")).await.expect("a transaction");
+            let (state, said) =
+                send(&mut tx, &format!("'text.word_count', {call}")).await.expect_err("refused");
+            assert!(state == "HS001" && said.contains(&level.to_uppercase()), "{state} {said}");
+        }
+        let mut tx = conn.begin_with(format!("begin isolation level {level}")).await.expect("a transaction");
+        let task = || stage.client.task("text.word_count");
+        let args = json!({"text": "a"});
+        for task in [task().key("k"), task().id(uuid::Uuid::now_v7())] {
+            let refused = task.send_in(&mut tx, &args).await.expect_err("refused");
+            assert_eq!(refused.code.as_str(), "VALIDATION_FAILED");
+            assert!(refused.message.contains("READ COMMITTED"), "{refused}");
+        }
+        // What nobody else can know of is new, whatever the transaction sees.
+        let new = send(&mut tx, "'text.word_count'").await.expect("sent");
+        let also = task().send_in(&mut tx, &args).await.expect("sent").id();
+        tx.commit().await.expect("committed");
+        for id in [new, also] {
+            let info = stage.client.handle::<serde_json::Value>(id).info(Include::empty()).await;
+            assert!(info.expect("an answer").is_some());
+        }
+    }
+    stage.clear().await;
+}

@@ -1,4 +1,4 @@
-//! A wire between a client and the server that counts what goes over it, and can be cut.
+//! A wire between a client and the server that counts what goes over it, can be cut, and can deliver late.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,18 @@ struct State {
     refusing: AtomicBool,
     /// Cut in the middle of a statement that holds this text, after it reached the server.
     trap: Mutex<Option<Vec<u8>>>,
+    /// Kept back is the statement that holds this text.
+    late: Mutex<Option<Vec<u8>>>,
+    kept: Mutex<Option<Kept>>,
     cut: Mutex<CancellationToken>,
     silence: Mutex<CancellationToken>,
+}
+
+/// What has not reached the server yet, and the way there.
+struct Kept {
+    from_server: OwnedReadHalf,
+    to_server: OwnedWriteHalf,
+    bytes: Vec<u8>,
 }
 
 impl Wire {
@@ -45,6 +56,8 @@ impl Wire {
             attempts: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
             trap: Mutex::default(),
+            late: Mutex::default(),
+            kept: Mutex::default(),
             cut: Mutex::default(),
             silence: Mutex::default(),
         });
@@ -117,6 +130,23 @@ impl Wire {
     pub(crate) fn cut_after(&self, words: &str) {
         *self.state.trap.lock().expect("whole") = Some(words.as_bytes().to_vec());
     }
+
+    /// Keeps back the statement with these words, once; its sender loses the connection.
+    pub(crate) fn keep_back(&self, words: &str) {
+        *self.state.late.lock().expect("whole") = Some(words.as_bytes().to_vec());
+    }
+
+    /// Delivers what was kept back, and returns when the server is done with it.
+    pub(crate) async fn deliver(&self) {
+        let kept = self.state.kept.lock().expect("whole").take();
+        let Kept { mut from_server, mut to_server, mut bytes } = kept.expect("something was kept back");
+        // Terminate: the server closes when it has answered all that came before.
+        bytes.extend([b'X', 0, 0, 0, 4]);
+        to_server.write_all(&bytes).await.expect("taken");
+        let mut answers = Vec::new();
+        from_server.read_to_end(&mut answers).await.expect("it closes");
+        assert!(!answers.is_empty(), "the server answered");
+    }
 }
 
 impl State {
@@ -125,8 +155,8 @@ impl State {
         std::mem::take(&mut *cut).cancel();
     }
 
-    fn springs(&self, message: &[u8]) -> bool {
-        let mut trap = self.trap.lock().expect("whole");
+    fn springs(trap: &Mutex<Option<Vec<u8>>>, message: &[u8]) -> bool {
+        let mut trap = trap.lock().expect("whole");
         let sprung =
             trap.as_ref().is_some_and(|words| message.windows(words.len()).any(|part| part == words));
         if sprung {
@@ -160,32 +190,42 @@ async fn connect(state: Arc<State>, client: TcpStream) {
     };
     let through = async {
         tokio::select! {
-            () = back => {}
-            _ = forward(&state, from_client, to_server, sprung) => {}
+            () = back => None,
+            forwarded = forward(&state, from_client, to_server, sprung) => forwarded.ok(),
         }
     };
-    let mut through = Box::pin(through);
-    tokio::select! {
-        () = cut.cancelled() => {}
-        () = &mut through => {}
-        // Both ends stay open.
-        () = silence.cancelled() => cut.cancelled().await,
+    let kept = {
+        let mut through = Box::pin(through);
+        tokio::select! {
+            () = cut.cancelled() => None,
+            kept = &mut through => kept,
+            // Both ends stay open.
+            () = silence.cancelled() => {
+                cut.cancelled().await;
+                None
+            }
+        }
+    };
+    if let Some((to_server, bytes)) = kept {
+        *state.kept.lock().expect("whole") = Some(Kept { from_server, to_server, bytes });
     }
     state.connections.fetch_sub(1, Ordering::SeqCst);
 }
 
+/// Forwards until one end is gone, or a statement is to be kept back: then these are the way and the statement.
 async fn forward(
     state: &State,
     mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::unix::OwnedWriteHalf,
+    mut to: OwnedWriteHalf,
     sprung: watch::Sender<bool>,
-) -> std::io::Result<()> {
+) -> std::io::Result<(OwnedWriteHalf, Vec<u8>)> {
     // The startup message alone has no tag.
     let length = from.read_u32().await?;
     let mut message = vec![0; length as usize - 4];
     from.read_exact(&mut message).await?;
     to.write_u32(length).await?;
     to.write_all(&message).await?;
+    let mut kept: Option<Vec<u8>> = None;
     loop {
         let tag = from.read_u8().await?;
         let length = from.read_u32().await?;
@@ -198,8 +238,22 @@ async fn forward(
         if tag == b'Q' && message.starts_with(b"LISTEN") {
             state.listens.fetch_add(1, Ordering::SeqCst);
         }
-        if matches!(tag, b'Q' | b'B') && state.springs(&message) {
+        if matches!(tag, b'Q' | b'B') && State::springs(&state.trap, &message) {
             sprung.send_replace(true);
+        }
+        if matches!(tag, b'Q' | b'B') && State::springs(&state.late, &message) {
+            kept = Some(Vec::new());
+        }
+        if let Some(mut bytes) = kept.take() {
+            bytes.push(tag);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(&message);
+            // Sync, or a simple query: the statement is complete.
+            if matches!(tag, b'S' | b'Q') {
+                return Ok((to, bytes));
+            }
+            kept = Some(bytes);
+            continue;
         }
         to.write_u8(tag).await?;
         to.write_u32(length).await?;

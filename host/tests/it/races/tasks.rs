@@ -222,8 +222,9 @@ async fn a_repeated_send_against_the_settle_of_the_first() {
             use sqlx::Connection;
             // The undo sees the settle only from a transaction that began with the insert.
             let mut tx = c.begin().await.expect("a transaction");
-            let new =
-                insert_again(&mut tx, &options, std::slice::from_ref(&task), true).await.expect("an answer");
+            let new = insert_again(&mut tx, &options, std::slice::from_ref(&task), true, true)
+                .await
+                .expect("an answer");
             tx.commit().await.expect("committed");
             new
         };

@@ -53,7 +53,7 @@ async fn what_is_sent_as_new_and_is_not_is_refused_as_a_whole() {
 /// Sends an id that may have been sent before; the ids that were new.
 async fn again(store: &Store, options: &SendOptions, id: TaskId) -> Result<Vec<TaskId>, StoreError> {
     let mut tx = store.pool().begin().await?;
-    let new = store::insert_again(&mut tx, options, &[new_task(id)], true).await?;
+    let new = store::insert_again(&mut tx, options, &[new_task(id)], true, true).await?;
     tx.commit().await?;
     Ok(new)
 }
