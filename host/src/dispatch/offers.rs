@@ -49,7 +49,7 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
     let mut offered = Vec::new();
     for plugin in loaded.plugins() {
         let offer = Offer { descriptor: plugin.descriptor(), digest: plugin.digest() };
-        offered.push((plugin, crate::store::publish(conn, &offer).await?));
+        offered.push((plugin, shift.asks(crate::store::publish(conn, &offer)).await?));
     }
     let plugins: Vec<i32> = offered.iter().map(|(_, published)| published.plugin).collect();
     let barred = shift.watch.barred(&plugins, &shift.plugins_running());
@@ -86,7 +86,7 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
             );
         }
     }
-    crate::store::serve(conn, shift.session(), &serving).await?;
+    shift.asks(crate::store::serve(conn, shift.session(), &serving)).await?;
     shift.serve(Served { tasks, plugins, barred, ..Served::default() });
     Ok(())
 }
@@ -98,7 +98,7 @@ pub(super) async fn find_lanes(
     newest_lane: Lane,
 ) -> Result<(), StoreError> {
     let queues = shift.shared().config.queues.as_deref();
-    let found = crate::store::served_lanes(conn, shift.session(), queues).await?;
+    let found = shift.asks(crate::store::served_lanes(conn, shift.session(), queues)).await?;
     let before = shift.served();
     let tasks = before.tasks.clone();
     let (plugins, barred) = (before.plugins.clone(), before.barred.clone());

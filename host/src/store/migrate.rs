@@ -9,7 +9,7 @@ use super::error::StoreError;
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
 /// The newest version of the schema that this program knows.
-pub const SCHEMA_VERSION: i64 = 6;
+pub const SCHEMA_VERSION: i64 = 8;
 
 /// The version of the schema in the database; `None` where there is none.
 ///

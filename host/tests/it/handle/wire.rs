@@ -25,6 +25,9 @@ struct State {
     refusing: AtomicBool,
     /// Cut in the middle of a statement that holds this text, after it reached the server.
     trap: Mutex<Option<Vec<u8>>>,
+    /// Silent from the first execution of a statement with this text on, which reaches the server; the others go on.
+    stall: Mutex<Option<Vec<u8>>>,
+    stalled: AtomicBool,
     cut: Mutex<CancellationToken>,
     silence: Mutex<CancellationToken>,
 }
@@ -45,6 +48,8 @@ impl Wire {
             attempts: AtomicUsize::new(0),
             refusing: AtomicBool::new(false),
             trap: Mutex::default(),
+            stall: Mutex::default(),
+            stalled: AtomicBool::new(false),
             cut: Mutex::default(),
             silence: Mutex::default(),
         });
@@ -107,6 +112,17 @@ impl Wire {
         std::mem::take(&mut *self.state.silence.lock().expect("whole")).cancel();
     }
 
+    /// The first connection that prepares a statement with these words from now on hears nothing any more once it
+    /// executes it: the server does it, and both ends stay open.
+    pub(crate) fn stall(&self, words: &str) {
+        *self.state.stall.lock().expect("whole") = Some(words.as_bytes().to_vec());
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.state.stalled.load(Ordering::SeqCst)
+    }
+
     /// Lets connections through again, and returns when this client has one.
     pub(crate) async fn mend(&self, client: &hostler::Client) {
         self.state.refusing.store(false, Ordering::SeqCst);
@@ -126,14 +142,18 @@ impl State {
     }
 
     fn springs(&self, message: &[u8]) -> bool {
-        let mut trap = self.trap.lock().expect("whole");
-        let sprung =
-            trap.as_ref().is_some_and(|words| message.windows(words.len()).any(|part| part == words));
-        if sprung {
-            *trap = None;
-        }
-        sprung
+        holds(&self.trap, message)
     }
+}
+
+/// Whether the message has these words; then nobody waits for them any more.
+fn holds(words: &Mutex<Option<Vec<u8>>>, message: &[u8]) -> bool {
+    let mut waited = words.lock().expect("whole");
+    let held = waited.as_ref().is_some_and(|words| message.windows(words.len()).any(|part| part == words));
+    if held {
+        *waited = None;
+    }
+    held
 }
 
 async fn connect(state: Arc<State>, client: TcpStream) {
@@ -145,9 +165,14 @@ async fn connect(state: Arc<State>, client: TcpStream) {
     let (from_client, mut to_client) = client.into_split();
     let (mut from_server, to_server) = server.into_split();
     let (sprung, mut springs) = watch::channel(false);
+    let mute = AtomicBool::new(false);
     let back = async {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(n @ 1..) = from_server.read(&mut buffer).await {
+            if mute.load(Ordering::SeqCst) {
+                state.stalled.store(true, Ordering::SeqCst);
+                return std::future::pending().await;
+            }
             if *springs.borrow_and_update() {
                 // The server did it, and nobody will ever hear of it.
                 state.cut();
@@ -161,7 +186,7 @@ async fn connect(state: Arc<State>, client: TcpStream) {
     let through = async {
         tokio::select! {
             () = back => {}
-            _ = forward(&state, from_client, to_server, sprung) => {}
+            _ = forward(&state, from_client, to_server, sprung, &mute) => {}
         }
     };
     let mut through = Box::pin(through);
@@ -179,6 +204,7 @@ async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::unix::OwnedWriteHalf,
     sprung: watch::Sender<bool>,
+    mute: &AtomicBool,
 ) -> std::io::Result<()> {
     // The startup message alone has no tag.
     let length = from.read_u32().await?;
@@ -186,6 +212,7 @@ async fn forward(
     from.read_exact(&mut message).await?;
     to.write_u32(length).await?;
     to.write_all(&message).await?;
+    let mut stalls = false;
     loop {
         let tag = from.read_u8().await?;
         let length = from.read_u32().await?;
@@ -200,6 +227,10 @@ async fn forward(
         }
         if matches!(tag, b'Q' | b'B') && state.springs(&message) {
             sprung.send_replace(true);
+        }
+        stalls |= tag == b'P' && holds(&state.stall, &message);
+        if tag == b'E' && stalls {
+            mute.store(true, Ordering::SeqCst);
         }
         to.write_u8(tag).await?;
         to.write_u32(length).await?;
