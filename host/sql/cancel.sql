@@ -3,10 +3,15 @@
 -- no row if nothing matched, which a move going on at the same time can also cause: then ask again.
 -- A task that is final already, which must not be, is removed and leaves the first end as it is.
 -- $1 id
-with ended as (
-    delete from hostler.task
-    where id = $1 and session is null
-    returning *
+with durable as materialized (
+    select case when current_setting('synchronous_commit') = 'off'
+        then set_config('synchronous_commit', 'on', true) end
+),
+ended as (
+    delete from hostler.task t
+    using durable
+    where t.id = $1 and t.session is null
+    returning t.*
 ),
 history as (
     insert into hostler.history
@@ -20,10 +25,11 @@ history as (
     returning status
 ),
 marked as (
-    update hostler.task
+    update hostler.task t
     set cancel_requested = true
-    where id = $1 and session is not null
-    returning id, session, claim
+    from durable
+    where t.id = $1 and t.session is not null
+    returning t.id, t.session, t.claim
 ),
 told as (
     insert into hostler.cancel (session, task, claim)

@@ -1,5 +1,6 @@
 -- What a host asks when nothing wakes it: one cheap look at everything that may concern it.
--- $1 session, $2 the lanes it serves, $3 the position behind which to look for waiting tasks
+-- $1 session, $2 the lanes it serves, $3 the position behind which to look for waiting tasks, $4 ms between two looks
+-- for tasks of hosts that are gone
 with waiting as materialized (
     select l.lane, first.pos
     from unnest($2::int[]) as l (lane)
@@ -20,12 +21,12 @@ select
     array(select lane from waiting order by lane) as lanes_waiting,
     array(select pos from waiting order by lane) as first_waiting,
     (select max(id) from hostler.lane) as newest_lane,
-    array(select task from hostler.cancel where session = $1) as cancels,
+    array(select task from hostler.cancel where session = $1 order by task) as cancels,
+    array(select claim from hostler.cancel where session = $1 order by task) as cancelled_claims,
     array(select session from hostler.host where ended_at is null order by session) as hosts,
     array(select beat from hostler.host where ended_at is null order by session) as beats,
     array(select lease_ms from hostler.host where ended_at is null order by session) as leases_ms,
-    array(select session from hostler.host
-        where ended_at > clock_timestamp() - interval '1 minute' order by session) as ended,
+    (select hostler.recovery_due(r, $4::bigint * interval '1 millisecond') from hostler.recovery r) as recovery_due,
     array(select plugin from hostler.suspect where quarantined_at is not null order by plugin) as quarantined,
     array(select plugin from hostler.suspect
         where quarantined_at is null and suspect_until > clock_timestamp() order by plugin) as suspects

@@ -1,7 +1,8 @@
 -- Deletes what outlived its time outside the days' partitions, at most $2 rows of each kind: final tasks that
 -- ended long after they were sent, with their attempts; keys of tasks that are gone; hosts that ended; notes of
 -- repeated sends that cannot arrive any more. A task
--- stays as long as its key's window, and a host as long as something live is held in its name.
+-- stays as long as its key's window, and a host until recovery has looked through the whole table since its end and
+-- left nothing behind.
 -- $1 days to keep, $2 limit
 with cutoff as materialized (
     select clock_timestamp() - $1::int * interval '1 day' as at
@@ -46,9 +47,10 @@ keys as (
 ),
 gone as materialized (
     select h.session
-    from hostler.host h, cutoff
+    from hostler.host h, cutoff, hostler.recovery r
     where h.ended_at < cutoff.at
-        and not exists (select from hostler.task t where t.session = h.session)
+        and h.ended_at < r.since - interval '1 second'
+        and not r.left_some
     limit $2
     for update of h skip locked
 ),

@@ -2,7 +2,7 @@
 -- task that was still held by its claim: its new state, and its place if it waits. A task that somebody
 -- asked to cancel is neither retried nor released: it is cancelled.
 -- $1 session, then one array each: $2 id, $3 claim, $4 verdict (1 complete, 2 fail, 3 retry, 4 cancel,
--- 5 expire, 6 release), $5 result, $6 error family, $7 error code, $8 error, $9 pause in ms, $10 cpu ms,
+-- 5 expire, 6 release, 7 postpone), $5 result, $6 error family, $7 error code, $8 error, $9 pause in ms, $10 cpu ms,
 -- $11 wall ms, $12 peak memory, $13 plugin, $14 log tail
 with durable as materialized (
     select case when current_setting('synchronous_commit') = 'off'
@@ -70,7 +70,7 @@ again as (
     where t.id = v.id
         and t.session = $1
         and t.claim = v.claim
-        and v.verdict in (3, 6)
+        and v.verdict in (3, 6, 7)
         and not t.cancel_requested
     returning
         t.id, t.attempt, t.lane, t.pos, was.claimed_at as started_at, v.now, v.verdict, v.error_family,

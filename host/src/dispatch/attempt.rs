@@ -84,11 +84,11 @@ async fn run(
     stop: Stop,
     calls: Option<Arc<Calls>>,
 ) -> Settle {
-    let reason = |what: &str| Outcome::Interrupted(what.to_owned());
     let report = if claim.good_until.is_some_and(|until| until <= shift.clock().latest()) {
         never_ran(Outcome::Expired)
     } else if !shift.lease().holds() {
-        never_ran(reason("the host's lease ran out before the attempt could start"))
+        let reason = "the host's lease ran out before the attempt could start";
+        never_ran(Outcome::Postponed(reason.to_owned()))
     } else if shift.shared().config.without_sandbox {
         never_ran(Outcome::Returned(b"null".to_vec()))
     } else {
@@ -105,16 +105,19 @@ async fn run(
         };
         match shift.sandbox().run(&served.plugin, call).await {
             Ok(report) => (report, true),
-            Err(error) => {
-                if matches!(error, SandboxError::Full(_)) {
-                    // With the slot in hand: what is given back at once is claimed at once, and finds no place either.
-                    tokio::time::sleep(FULL_PAUSE * 2_u32.pow(claim.releases.min(FULL_DOUBLINGS))).await;
-                }
-                if matches!(error, SandboxError::Panicked(_)) && shift.watch.panicked(served.number) {
+            Err(error @ SandboxError::Full(_)) => {
+                // With the slot in hand: what is given back at once is claimed at once, and finds no place either.
+                let before = claim.attempt - 1 - claim.retries.min(claim.attempt - 1);
+                tokio::time::sleep(FULL_PAUSE * 2_u32.pow(before.min(FULL_DOUBLINGS))).await;
+                never_ran(Outcome::Postponed(error.to_string()))
+            }
+            Err(error @ SandboxError::Panicked(_)) => {
+                if shift.watch.panicked(served.number) {
                     shift.poll_now.notify_one();
                 }
                 never_ran(Outcome::Interrupted(error.to_string()))
             }
+            Err(error) => never_ran(Outcome::Unstarted(error.to_string())),
         }
     };
     let (mut report, ran) = report;
@@ -164,6 +167,8 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Cancelled => "cancelled",
         Outcome::Expired => "expired",
         Outcome::Interrupted(_) => "interrupted",
+        Outcome::Unstarted(_) => "not started",
+        Outcome::Postponed(_) => "postponed",
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::store::{Claimed, Lane, Mark, PgConnection, Role, StoreError, within};
+use crate::store::{Claimed, Lane, Mark, PgConnection, Role, Settle, StoreError, within};
+use crate::task::TaskId;
+use crate::task::verdict::Verdict;
 
 use super::attempt;
 use super::offers::Served;
@@ -25,6 +27,8 @@ const WORTH_A_CLAIM: usize = 64;
 const LINGER: Duration = Duration::from_millis(2);
 /// Verdicts that wait to be written, for each slot, before claiming pauses.
 const BACKLOG_PER_SLOT: usize = 4;
+/// Pages that one statement looks through for what is to be adopted.
+const ADOPT_PAGES: i64 = 1_024;
 /// After a claim that failed, and doubled for each one more.
 const FAILED_PAUSE_MIN: Duration = Duration::from_millis(10);
 const FAILED_PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -212,8 +216,20 @@ impl Claimer {
                     Err(_) => return Going::Over,
                 },
             };
-            if let Some(task) = served.lane(lane) {
-                attempt::start(shift, claim, task.clone(), slot);
+            match served.lane(lane) {
+                Some(task) => attempt::start(shift, claim, task.clone(), slot),
+                // It was unloaded while the claim was being adopted.
+                None => {
+                    let verdict =
+                        Verdict::Postpone("the host that had claimed it no longer serves it".to_owned());
+                    shift.finish(Settle {
+                        claim,
+                        verdict,
+                        used: None,
+                        plugin: None,
+                        log_tail: String::new(),
+                    });
+                }
             }
         }
         shift.reach.begun(self.number);
@@ -297,20 +313,53 @@ impl Claimer {
     async fn adopt(&mut self, shift: &Shift, served: &Served) -> Option<Vec<Claimed>> {
         let lost = self.number;
         self.number += 1;
+        let mut search = Search { lost, number: self.number, page: None, found: HashMap::new() };
         let mut pause = Duration::from_millis(50);
         while !shift.over.is_cancelled() {
-            let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
-            let answer = async {
-                let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
-                crate::store::fence(&mut conn, shift.session(), lost, self.number, name).await
-            };
-            match within(shift.shared().config.lease, answer).await {
-                Ok(adopted) => return adopted,
+            match search.go_on(shift, served).await {
+                Ok(true) => return Some(search.found.into_values().collect()),
+                Ok(false) => return None,
                 Err(error) => tracing::debug!(%error, "the database is away; asking again"),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
         None
+    }
+}
+
+/// For what a claim brought whose answer was lost: through the whole table, in stretches.
+struct Search {
+    lost: i64,
+    /// Under which it is adopted.
+    number: i64,
+    /// Where the next stretch begins, once the claim is fenced off.
+    page: Option<i64>,
+    /// A row that moved is met twice.
+    found: HashMap<TaskId, Claimed>,
+}
+
+impl Search {
+    /// Searches to the end; after an error it goes on where it was. `false`: the session is dead.
+    async fn go_on(&mut self, shift: &Shift, served: &Served) -> Result<bool, StoreError> {
+        let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
+        let mut page = match self.page {
+            Some(page) => page,
+            None if shift.asks(crate::store::fence(&mut conn, shift.session(), self.number)).await? => 0,
+            None => return Ok(false),
+        };
+        loop {
+            self.page = Some(page);
+            let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();
+            let numbers = (self.lost, self.number);
+            let adopting =
+                crate::store::adopt(&mut conn, shift.session(), numbers, (page, ADOPT_PAGES), name);
+            let (adopted, next) = shift.asks(adopting).await?;
+            self.found.extend(adopted.into_iter().map(|adopted| (adopted.claim.id, adopted)));
+            match next {
+                Some(next) => page = next,
+                None => return Ok(true),
+            }
+        }
     }
 }

@@ -6,10 +6,11 @@
 //! 1. [`claims`]: takes free slots first, then claims as many tasks, and starts their attempts.
 //! 2. [`attempt`]: one claim, from its start to its verdict, on the sandbox's threads.
 //! 3. [`settles`]: writes verdicts, as many as there are at once.
-//! 4. [`pulse`]: beats, polls, promotes, expires, judges other hosts and takes over from the dead.
-//! 5. [`offers`]: publishes what the plugin directory holds.
-//! 6. [`strays`]: keeps what the host holds and what the database says it holds the same.
-//! 7. [`quarantine`]: keeps code away that kills hosts.
+//! 4. [`pulse`]: beats, polls, promotes, expires; [`judge`] says which other hosts are dead.
+//! 5. [`upkeep`]: takes over from the dead, and keeps history in order.
+//! 6. [`offers`]: publishes what the plugin directory holds.
+//! 7. [`strays`]: keeps what the host holds and what the database says it holds the same.
+//! 8. [`quarantine`]: keeps code away that kills hosts.
 //!
 //! No transaction and no pooled connection is held while guest code runs: claims are over before the
 //! attempt starts, and settles begin after it ended. If this host is declared dead, its shift ends: its
@@ -19,12 +20,14 @@ mod attempt;
 mod calls;
 mod claims;
 mod clock;
+mod judge;
 mod offers;
 mod pulse;
 mod quarantine;
 mod settles;
 mod shift;
 mod strays;
+mod upkeep;
 mod values;
 
 use std::path::PathBuf;
@@ -37,7 +40,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::{Bounds, Compiler, Loaded, Registry, Sandbox, SandboxConfig, SandboxError};
-use crate::store::{Between, Connect, Doorbell, StoreError};
+use crate::store::{Between, Connect, Doorbell, Role, StoreError};
 use crate::task::Session;
 
 use shift::{Ended, Shift};
@@ -172,6 +175,15 @@ impl Host {
                 "a pooler in transaction mode passes no wakes on: this host polls; a direct URL would change that"
             );
             config.listen = false;
+        }
+        if pooled {
+            let mut conn = crate::store::conn(&connect, Role::Hot).await?;
+            if crate::store::waits_for_ever(&mut conn).await? {
+                tracing::warn!(
+                    "the pooler's connections wait for locks for ever, and one that stands still can hold up every host: \
+                    give the pooler the line `connect_query` of docs/RELIABILITY.md, with `set lock_timeout`"
+                );
+            }
         }
         crate::store::migrate(&connect).await?;
         let threads = config.wasm_threads.unwrap_or_else(|| SandboxConfig::default().threads);

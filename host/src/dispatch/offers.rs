@@ -50,7 +50,7 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
     let mut offered = Vec::new();
     for plugin in loaded.plugins() {
         let offer = Offer { descriptor: plugin.descriptor(), digest: plugin.digest() };
-        match crate::store::publish(conn, &offer).await {
+        match shift.asks(crate::store::publish(conn, &offer)).await {
             Ok(published) => offered.push((plugin, published)),
             Err(error) if error.is_data_error() => {
                 let (name, digest) = (plugin.name(), plugin.digest());
@@ -94,7 +94,7 @@ pub(super) async fn publish(shift: &Shift, conn: &mut PgConnection) -> Result<()
             );
         }
     }
-    crate::store::serve(conn, shift.session(), &serving).await?;
+    shift.asks(crate::store::serve(conn, shift.session(), &serving)).await?;
     shift.serve(Served { tasks, plugins, barred, ..Served::default() });
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(super) async fn find_lanes(
     newest_lane: Lane,
 ) -> Result<(), StoreError> {
     let queues = shift.shared().config.queues.as_deref();
-    let found = crate::store::served_lanes(conn, shift.session(), queues).await?;
+    let found = shift.asks(crate::store::served_lanes(conn, shift.session(), queues)).await?;
     let before = shift.served();
     let tasks = before.tasks.clone();
     let (plugins, barred) = (before.plugins.clone(), before.barred.clone());

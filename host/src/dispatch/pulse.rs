@@ -1,33 +1,27 @@
 //! What a host does beside its tasks: it beats, listens, polls, promotes, expires, and judges other hosts.
+//!
+//! Whatever is asked here has an answer within a lease, or its connection is given up: one that fell silent must not
+//! keep the polls from going on.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::{
-    Listener, Observation, PgConnection, Poll, Recovered, Role, StoreError, Wake, channel, within,
-};
-use crate::task::Session;
+use crate::store::{Listener, PgConnection, Poll, Role, StoreError, Wake, channel};
 
 use super::clock::since_boot_us;
+use super::judge::{Judge, pace};
 use super::shift::Shift;
 use super::{offers, quarantine};
 
-/// Between two polls of an idle host: with the beat, fewer than two queries a second.
-const POLL: Duration = Duration::from_millis(600);
+/// After a poll that failed.
+const FAILED_PAUSE: Duration = Duration::from_millis(600);
 /// Between two polls that something asked for.
 const POLL_MIN: Duration = Duration::from_millis(10);
-/// An answer this long after the one before is no unbroken contact: another host's silence is judged anew.
-const CONTACT: Duration = Duration::from_millis(2_500);
 /// Between two writes of what attempts report about their progress, for all of them together.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// Between two looks for tasks of sessions that are no longer alive, whether or not one was seen to die.
-const RECOVER: Duration = Duration::from_secs(30);
-/// Between two looks after the partitions and the end of history.
-const HISTORY: Duration = Duration::from_secs(3600);
 /// A look at everything walks over whatever vacuum could not remove yet. One that takes long, because an open
 /// transaction holds vacuum up, is followed by looks at newer positions alone, for so many times as long.
 const FULL_LOOK_SHARE: u32 = 50;
@@ -135,11 +129,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
     let mut keeper = Keeper {
         shift: shift.clone(),
         conn: None,
-        judged: HashMap::new(),
-        contact_at: None,
-        recover_at: Instant::now(),
-        taken_back: HashSet::new(),
-        history_at: Instant::now(),
+        judge: Judge::default(),
         full_look_at: Instant::now(),
         floor: 0,
         progress_at: Instant::now(),
@@ -155,9 +145,10 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
                 tracing::warn!(%error, "a poll failed; the next one tries again");
                 shift.reach.doubt();
                 keeper.conn = None;
+                keeper.judge.lost_contact();
                 // Published again, for it may not have been; at the pace of polls, for the server may be gone.
                 offers_changed = true;
-                POLL
+                FAILED_PAUSE
             }
         };
         tokio::select! {
@@ -172,13 +163,7 @@ pub(super) async fn poll_until_over(shift: Arc<Shift>) {
 struct Keeper {
     shift: Arc<Shift>,
     conn: Option<PgConnection>,
-    /// The beats of other hosts, and since when they stand still, on the clock that counts suspend.
-    judged: HashMap<Session, (i64, i64)>,
-    contact_at: Option<i64>,
-    recover_at: Instant,
-    /// Sessions that ended of late, and whose tasks were looked for since.
-    taken_back: HashSet<Session>,
-    history_at: Instant,
+    judge: Judge,
     full_look_at: Instant,
     /// Where a look that is not at everything begins.
     floor: i64,
@@ -210,15 +195,17 @@ impl Keeper {
         let floor = if everywhere { 0 } else { self.floor };
         let began = Instant::now();
         let asked_us = since_boot_us();
-        let polling = crate::store::poll(conn, shift.session(), &lanes, floor);
-        let poll = within(shift.shared().config.lease, polling).await?;
+        // Before the question: of a claim that begins later the answer may tell what cannot be acted on yet.
+        let begun = shift.reach.all_begun();
+        let poll = shift.asks(crate::store::poll(conn, shift.session(), &lanes, floor)).await?;
+        let answered_us = since_boot_us();
         // Also after the others: at a high rate a floor that stays is soon far behind the newest.
         self.floor = poll.newest_position - LATE_POSITIONS;
         if everywhere {
             self.full_look_at = Instant::now() + began.elapsed() * FULL_LOOK_SHARE;
         }
         shift.clock().set(poll.now_us, asked_us);
-        quarantine::charge_poisoners(conn, &shift.watch).await?;
+        shift.asks(quarantine::charge_poisoners(conn, &shift.watch)).await?;
         shift.watch.learn(&poll.quarantined, &poll.suspects);
         if shift.watch.barred(&served.plugins, &shift.plugins_running()) != served.barred {
             offers::publish(&shift, conn).await?;
@@ -228,25 +215,25 @@ impl Keeper {
             offers::find_lanes(&shift, conn, poll.newest_lane).await?;
         }
         shift.hints.found(poll.waiting.iter().copied());
-        if !poll.cancels.is_empty() {
-            shift.cancel(&poll.cancels);
-            crate::store::cancels_seen(conn, shift.session(), &poll.cancels).await?;
+        let seen = shift.cancel(&poll.cancels, begun);
+        if !seen.is_empty() {
+            shift.asks(crate::store::cancels_seen(conn, shift.session(), &seen)).await?;
         }
         self.write_progress(conn).await?;
         self.end_late(conn, &poll).await?;
-        self.judge(conn, &poll).await?;
-        self.keep_up(conn).await?;
+        self.judge(conn, &poll, asked_us, answered_us).await?;
         self.promote(conn, &poll).await
     }
 
     /// Moves what is due; returns when the next one will be, or the usual pause.
     async fn promote(&self, conn: &mut PgConnection, poll: &Poll) -> Result<Duration, StoreError> {
-        let Some(due_us) = poll.next_due_us else { return Ok(POLL) };
+        let pace = pace(&poll.hosts);
+        let Some(due_us) = poll.next_due_us else { return Ok(pace) };
         let wait_us = due_us - self.shift.clock().now_us();
         if wait_us > 0 {
-            return Ok(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0)).min(POLL));
+            return Ok(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0)).min(pace));
         }
-        let moved = crate::store::promote(conn, BATCH).await?;
+        let moved = self.shift.asks(crate::store::promote(conn, BATCH)).await?;
         let tasks: i64 = moved.iter().map(|(_, tasks)| tasks).sum();
         let lanes: Vec<_> = moved.into_iter().map(|(lane, _)| lane).collect();
         if !lanes.is_empty() {
@@ -254,7 +241,7 @@ impl Keeper {
             self.shift.shared().doorbell.lanes(lanes);
         }
         // More may be due, or the next one soon: look again, unless another host is just moving them.
-        Ok(if tasks > 0 { Duration::ZERO } else { POLL / 4 })
+        Ok(if tasks > 0 { Duration::ZERO } else { pace / 4 })
     }
 
     /// Writes the newest report of every attempt that has one. Polls come as often as something asks for
@@ -267,7 +254,7 @@ impl Keeper {
         let progress = self.shift.progress();
         if !progress.is_empty() {
             self.progress_at = now + PROGRESS;
-            crate::store::progress(conn, self.shift.session(), &progress).await?;
+            self.shift.asks(crate::store::progress(conn, self.shift.session(), &progress)).await?;
         }
         Ok(())
     }
@@ -276,7 +263,7 @@ impl Keeper {
         if !poll.late {
             return Ok(());
         }
-        let expired = crate::store::expire(conn, BATCH).await?;
+        let expired = self.shift.asks(crate::store::expire(conn, BATCH)).await?;
         if !expired.is_empty() {
             self.shift.shared().doorbell.done(expired);
         }
@@ -284,85 +271,27 @@ impl Keeper {
     }
 
     /// Declares hosts dead whose beat this host itself has seen stand still for their whole lease, without
-    /// having lost contact to the database in between; and takes their tasks back.
-    async fn judge(&mut self, conn: &mut PgConnection, poll: &Poll) -> Result<(), StoreError> {
-        let now_us = since_boot_us();
-        let contact_us = i64::try_from(CONTACT.as_micros()).unwrap_or(i64::MAX);
-        if self.contact_at.is_none_or(|at| now_us - at > contact_us) {
-            self.judged.clear();
-        }
-        self.contact_at = Some(now_us);
-        self.judged.retain(|session, _| poll.hosts.iter().any(|host| host.session == *session));
-        for &host in poll.hosts.iter().filter(|host| host.session != self.shift.session()) {
-            let Observation { session, beat, lease_ms } = host;
-            let seen = self.judged.entry(session).or_insert((beat, now_us));
-            if seen.0 != beat {
-                *seen = (beat, now_us);
-            } else if now_us - seen.1 >= i64::from(lease_ms) * 1_000
-                && crate::store::declare_lost(conn, host).await?
-            {
+    /// having lost contact to the database in between.
+    async fn judge(
+        &mut self,
+        conn: &mut PgConnection,
+        poll: &Poll,
+        asked_us: i64,
+        answered_us: i64,
+    ) -> Result<(), StoreError> {
+        let own = self.shift.session();
+        let others: Vec<_> = poll.hosts.iter().copied().filter(|host| host.session != own).collect();
+        let mut recover = poll.recovery_due;
+        for silent in self.judge.observe(&others, asked_us, answered_us) {
+            if self.shift.asks(crate::store::declare_lost(conn, silent)).await? {
+                let session = silent.session;
                 tracing::warn!(%session, "a host was silent for its whole lease; its tasks are taken back");
-                self.recover_at = Instant::now();
+                recover = true;
             }
         }
-        // Whoever declares a host dead may die before it has taken the tasks back, and a host that left may have left
-        // some behind: every host looks once.
-        self.taken_back.retain(|session| poll.ended.contains(session));
-        for session in &poll.ended {
-            if self.taken_back.insert(*session) {
-                self.recover_at = Instant::now();
-            }
+        if recover {
+            self.shift.recover_now.notify_one();
         }
         Ok(())
-    }
-
-    async fn keep_up(&mut self, conn: &mut PgConnection) -> Result<(), StoreError> {
-        let now = Instant::now();
-        if now >= self.recover_at {
-            let recovered = crate::store::recover(conn, BATCH).await?;
-            let (done, back): (Vec<Recovered>, Vec<Recovered>) =
-                recovered.iter().partition(|r| r.status.is_final());
-            let doorbell = &self.shift.shared().doorbell;
-            if !done.is_empty() {
-                doorbell.done(done.iter().map(|r| r.id).collect());
-            }
-            let config = &self.shift.shared().config;
-            let (judges, lease) = (config.quarantine, config.lease);
-            if judges && !recovered.is_empty() && quarantine::rejudge(conn, lease).await? {
-                // Whoever was woken now would take the very tasks up again: every host's next poll says first
-                // what it is not to serve.
-                self.shift.look_around();
-            } else if !back.is_empty() {
-                let places: Vec<_> = back.iter().filter_map(|r| r.place).collect();
-                doorbell.lanes(places.iter().map(|(lane, _)| *lane).collect());
-                self.shift.hints.found(places);
-            }
-            // As long as there is something to take back, the next round goes on.
-            self.recover_at = if recovered.is_empty() { now + RECOVER } else { now };
-        }
-        if now >= self.history_at {
-            // Somebody's lock stood in the way, as a rule. Nothing urgent is lost, and the rest of the round
-            // must not wait for it.
-            let more = self.keep_history(conn).await.unwrap_or_else(|error| {
-                tracing::warn!(%error, "the partitions of history were not looked after; next try in an hour");
-                false
-            });
-            self.history_at = if more { now } else { now + HISTORY };
-        }
-        Ok(())
-    }
-
-    /// Makes the coming days' partitions and lets go of what is over its time; returns whether there is more.
-    async fn keep_history(&self, conn: &mut PgConnection) -> Result<bool, StoreError> {
-        let days = i32::try_from(self.shift.shared().config.retention_days).unwrap_or(i32::MAX);
-        crate::store::make_partitions(conn).await?;
-        if let Some(day) = crate::store::drop_day(conn, days).await? {
-            tracing::info!(%day, "a day of history is over its time and was dropped");
-            return Ok(true);
-        }
-        let pruned = crate::store::prune(conn, days, BATCH).await?;
-        let swept = crate::store::sweep(conn, BATCH).await?;
-        let families = crate::store::sweep_families(conn, BATCH).await?;
-        Ok([pruned.tasks, pruned.keys, pruned.hosts, swept, families].contains(&BATCH))
     }
 }

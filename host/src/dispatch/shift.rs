@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::Sandbox;
-use crate::store::{HostRow, PgPool, Role, Settle, StoreError};
+use crate::store::{Cancel, HostRow, PgPool, Role, Settle, StoreError, within};
 use crate::task::{Session, TaskId};
 
 use super::attempt::{ProgressRow, Running};
 use super::clock::{DatabaseClock, Lease, since_boot_us};
 use super::offers::Served;
-use super::{Shared, claims, offers, pulse, quarantine, settles, strays};
+use super::{Shared, claims, offers, pulse, quarantine, settles, strays, upkeep};
 
 /// Why a shift ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(super) struct Shift {
     pub(super) watch: quarantine::Watch,
     /// The next poll is wanted now.
     pub(super) poll_now: Notify,
+    /// Tasks may have to be taken back from hosts that are gone.
+    pub(super) recover_now: Notify,
     /// The session is over; whoever still works for it stops.
     pub(super) over: CancellationToken,
 }
@@ -70,9 +72,9 @@ impl Shift {
         let session = Session(fastrand::i64(1..i64::MAX));
         let mut conn = crate::store::conn(&shared.connect, Role::Hot).await?;
         if let Some(lost) = lost {
-            crate::store::survived(&mut conn, lost).await?;
+            within(config.lease, crate::store::survived(&mut conn, lost)).await?;
             if config.quarantine {
-                quarantine::rejudge(&mut conn, config.lease).await?;
+                within(config.lease, quarantine::rejudge(&mut conn, config.lease)).await?;
             }
         }
         let row = HostRow {
@@ -85,7 +87,7 @@ impl Shift {
             queues: config.queues.clone(),
         };
         let sent_us = since_boot_us();
-        let now_us = crate::store::join(&mut conn, &row).await?;
+        let now_us = within(config.lease, crate::store::join(&mut conn, &row)).await?;
         let (finished, to_settle) = mpsc::unbounded_channel();
         let shift = Arc::new(Self {
             session,
@@ -103,10 +105,11 @@ impl Shift {
             watch: quarantine::Watch::default(),
             look_everywhere: AtomicBool::new(true),
             poll_now: Notify::new(),
+            recover_now: Notify::new(),
             over: CancellationToken::new(),
             shared,
         });
-        let poll = crate::store::poll(&mut conn, session, &[], 0).await?;
+        let poll = shift.asks(crate::store::poll(&mut conn, session, &[], 0)).await?;
         shift.watch.learn(&poll.quarantined, &poll.suspects);
         offers::publish(&shift, &mut conn).await?;
         offers::find_lanes(&shift, &mut conn, 0).await?;
@@ -124,6 +127,8 @@ impl Shift {
         let polls = tokio::spawn(pulse::poll_until_over(self.clone()));
         let strays = tokio::spawn(strays::compare_until_over(self.clone()));
         let wakes = tokio::spawn(pulse::listen_until_over(self.clone()));
+        let recovery = tokio::spawn(upkeep::recover_until_over(self.clone()));
+        let history = tokio::spawn(upkeep::keep_history_until_over(self.clone()));
 
         let drained = async {
             self.shared.draining.cancelled().await;
@@ -160,7 +165,7 @@ impl Shift {
         {
             tracing::warn!(%error, "could not sign off; other hosts will notice");
         }
-        for task in [settling, fence, polls, strays, wakes] {
+        for task in [settling, fence, polls, strays, wakes, recovery, history] {
             let _ended = task.await;
         }
         self.guests_pool.close().await;
@@ -215,7 +220,7 @@ impl Shift {
 
     async fn leave(&self) -> Result<(), StoreError> {
         let mut conn = crate::store::conn(&self.shared.connect, Role::Hot).await?;
-        crate::store::leave(&mut conn, self.session).await
+        self.asks(crate::store::leave(&mut conn, self.session)).await
     }
 
     /// Interrupts every attempt; returns how many were running.
@@ -258,12 +263,26 @@ impl Shift {
         self.settled.notify_one();
     }
 
-    /// Asks the attempts of these tasks to end, as cancelled.
-    pub(super) fn cancel(&self, tasks: &[TaskId]) {
+    /// Asks the attempts of these tasks to end, as cancelled. Returns what needs no second look: these, and what is over.
+    /// A claim above `begun` that is not held may still be on its way, or be about to be adopted under a higher number.
+    pub(super) fn cancel(&self, cancels: &[Cancel], begun: i64) -> Vec<Cancel> {
         let running = self.lock();
-        for attempt in tasks.iter().filter_map(|id| running.get(id)) {
-            attempt.stop.cancel(self.shared.config.cancel_grace);
-        }
+        let seen = |cancel: &&Cancel| match running.get(&cancel.task) {
+            Some(attempt) if attempt.claim >= cancel.claim => {
+                attempt.stop.cancel(self.shared.config.cancel_grace);
+                true
+            }
+            _ => cancel.claim <= begun,
+        };
+        cancels.iter().filter(seen).copied().collect()
+    }
+
+    /// What this statement answers within a lease; then its connection is to be given up.
+    pub(super) async fn asks<T>(
+        &self,
+        statement: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(self.shared.config.lease, statement).await
     }
 
     /// What running attempts reported since the last call.

@@ -50,6 +50,11 @@ impl Reach {
         self.begun.store(number, Ordering::Release);
     }
 
+    /// The number up to which everything is among the running, or was and is over.
+    pub(super) fn all_begun(&self) -> i64 {
+        self.begun.load(Ordering::Acquire)
+    }
+
     /// An answer was lost: the database may have done something, or forgotten it.
     pub(super) fn doubt(&self) {
         self.doubted.notify_one();
@@ -92,7 +97,7 @@ pub(super) async fn compare_until_over(shift: Arc<Shift>) {
 
 /// Ends attempts that can no longer be settled, and gives back tasks that nobody here runs.
 async fn compare(shift: &Shift) -> Result<(), StoreError> {
-    if shift.reach.begun.load(Ordering::Acquire) == 0 {
+    if shift.reach.all_begun() == 0 {
         return Ok(());
     }
     let lease = shift.shared().config.lease;
@@ -118,7 +123,7 @@ async fn give_back(
     stretch: Stretch,
 ) -> Result<Option<Stretch>, StoreError> {
     // In this order: whatever begins in between is not a stray.
-    let begun = shift.reach.begun.load(Ordering::Acquire);
+    let begun = shift.reach.all_begun();
     let held: Vec<_> = shift.held().into_iter().map(|(id, _)| id).collect();
     let (strays, next) = crate::store::strays(conn, shift.session(), begun, &held, stretch).await?;
     for claim in strays {

@@ -92,6 +92,8 @@ enum Ended {
     OutOfTime,
     Cancelled,
     Interrupted(String),
+    /// The same before the first instruction.
+    Unstarted(String),
 }
 
 /// Runs one attempt. Dropping the future kills the guest, in a host call too.
@@ -152,6 +154,7 @@ pub(super) async fn enter(
         Ended::OutOfTime => Outcome::OutOfTime(limits.timeout_ms),
         Ended::Cancelled => Outcome::Cancelled,
         Ended::Interrupted(reason) => Outcome::Interrupted(reason),
+        Ended::Unstarted(reason) => Outcome::Unstarted(reason),
     };
     let outcome = match (outcome, guest.denied()) {
         // A guest may well do without. If it fails, the refusal is what its operator has to know.
@@ -161,7 +164,10 @@ pub(super) async fn enter(
         (other, _) => other,
     };
     let outcome = match outcome {
-        returned @ (Outcome::Returned(_) | Outcome::Failed(_) | Outcome::Interrupted(_)) => returned,
+        returned @ (Outcome::Returned(_)
+        | Outcome::Failed(_)
+        | Outcome::Interrupted(_)
+        | Outcome::Unstarted(_)) => returned,
         // Whoever cancelled wants no retry of a guest that broke off instead of returning.
         _ if matches!(stop.wish(), Wish::Cancel(_)) => Outcome::Cancelled,
         other => other,
@@ -213,7 +219,7 @@ async fn drive<P>(
     match stop.wish() {
         Wish::GoOn => {}
         Wish::Cancel(_) => return Ok(Ended::Cancelled),
-        Wish::Interrupt(reason) => return Ok(Ended::Interrupted(reason)),
+        Wish::Interrupt(reason) => return Ok(Ended::Unstarted(reason)),
     }
     let mut run = pin!(run);
     loop {

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
-use crate::task::{Claim, Session};
+use crate::task::{Claim, Session, TaskId};
 
 use super::{Lane, error::StoreError, sql};
 
@@ -55,24 +55,39 @@ pub async fn claim(
     rows.iter().map(|row| read(row, number, &task_of)).collect()
 }
 
-/// After an unknown answer to claim `number`: makes sure it cannot commit any more, then takes over what it
-/// did commit, under the number `adopted`. `None`: this session was declared dead.
+/// After an unknown answer to a claim: makes sure that none below `number` can commit any more, and waits for one under
+/// way. `false`: this session was declared dead.
 ///
 /// # Errors
 /// [`StoreError::Database`]; then call it again, with a fresh connection.
-pub async fn fence(
+pub async fn fence(conn: &mut PgConnection, session: Session, number: i64) -> Result<bool, StoreError> {
+    Ok(sql!("fence").bind(session.0).bind(number).fetch_optional(conn).await?.is_some())
+}
+
+/// After [`fence`]: takes over what claim `lost` did commit, under the number `adopted`, in one stretch of the table: its
+/// first page, and how many. Returns the page where the next stretch begins, unless this was the last one.
+///
+/// Repeatable: what it adopted in a call whose answer was lost it finds again.
+///
+/// # Errors
+/// [`StoreError::Database`]; then call it again, with a fresh connection.
+pub async fn adopt(
     conn: &mut PgConnection,
     session: Session,
-    number: i64,
-    adopted: i64,
+    (lost, adopted): (i64, i64),
+    (page, pages): (i64, i64),
     task_of: impl Fn(Lane) -> String,
-) -> Result<Option<Vec<Claimed>>, StoreError> {
-    let alive = sql!("fence").bind(session.0).bind(adopted).fetch_optional(&mut *conn).await?;
-    if alive.is_none() {
-        return Ok(None);
+) -> Result<(Vec<Claimed>, Option<i64>), StoreError> {
+    let asks = sql!("adopt").bind(session.0).bind(lost).bind(adopted).bind(page).bind(pages);
+    let rows = asks.fetch_all(conn).await?;
+    let next: Option<i64> = rows.first().map(|row| row.try_get("next")).transpose()?.flatten();
+    let mut claims = Vec::new();
+    for row in &rows {
+        if row.try_get::<Option<TaskId>, _>("id")?.is_some() {
+            claims.push(read(row, adopted, &task_of)?);
+        }
     }
-    let rows = sql!("adopt").bind(session.0).bind(number).bind(adopted).fetch_all(conn).await?;
-    rows.iter().map(|row| read(row, adopted, &task_of)).collect::<Result<_, _>>().map(Some)
+    Ok((claims, next))
 }
 
 pub(super) fn read(

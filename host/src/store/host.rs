@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::task::{Session, TaskId};
 
-use super::{Lane, error::StoreError, sql};
+use super::{Lane, error::StoreError, sql, upkeep::RECOVERY_MS};
 
 /// What a host says about itself when it joins.
 #[derive(Debug, Clone)]
@@ -36,6 +36,15 @@ pub struct Observation {
     pub lease_ms: i32,
 }
 
+/// Somebody wants this running task cancelled, which a host held by this claim then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancel {
+    /// Which task.
+    pub task: TaskId,
+    /// The number of the claim.
+    pub claim: i64,
+}
+
 /// What a poll found.
 #[derive(Debug, Clone)]
 pub struct Poll {
@@ -52,13 +61,13 @@ pub struct Poll {
     /// The highest lane number there is.
     pub newest_lane: Lane,
     /// Running tasks of this host that somebody wants cancelled.
-    pub cancels: Vec<TaskId>,
+    pub cancels: Vec<Cancel>,
     /// The live hosts, this one among them.
     pub hosts: Vec<Observation>,
     /// Code that is not run, by its number.
     pub quarantined: Vec<i32>,
-    /// Sessions that ended within the last minute, by themselves or by another one's judgement.
-    pub ended: Vec<Session>,
+    /// Whether there may be tasks to take back from hosts that are gone.
+    pub recovery_due: bool,
     /// Code that is run apart from other suspects.
     pub suspects: Vec<i32>,
 }
@@ -106,7 +115,7 @@ pub async fn poll(
     lanes: &[Lane],
     floor: i64,
 ) -> Result<Poll, StoreError> {
-    let row = sql!("poll").bind(session.0).bind(lanes).bind(floor).fetch_one(conn).await?;
+    let row = sql!("poll").bind(session.0).bind(lanes).bind(floor).bind(RECOVERY_MS).fetch_one(conn).await?;
     let waiting: Vec<Lane> = row.try_get("lanes_waiting")?;
     let first: Vec<i64> = row.try_get("first_waiting")?;
     let sessions: Vec<i64> = row.try_get("hosts")?;
@@ -118,6 +127,8 @@ pub async fn poll(
         .zip(leases)
         .map(|((session, beat), lease_ms)| Observation { session: Session(session), beat, lease_ms })
         .collect();
+    let tasks: Vec<TaskId> = row.try_get("cancels")?;
+    let claims: Vec<i64> = row.try_get("cancelled_claims")?;
     Ok(Poll {
         now_us: row.try_get("now_us")?,
         next_due_us: row.try_get("next_due_us")?,
@@ -125,24 +136,26 @@ pub async fn poll(
         waiting: waiting.into_iter().zip(first).collect(),
         newest_position: row.try_get("newest_position")?,
         newest_lane: row.try_get::<Option<i32>, _>("newest_lane")?.unwrap_or(0),
-        cancels: row.try_get("cancels")?,
+        cancels: tasks.into_iter().zip(claims).map(|(task, claim)| Cancel { task, claim }).collect(),
         hosts,
-        ended: row.try_get::<Vec<i64>, _>("ended")?.into_iter().map(Session).collect(),
+        recovery_due: row.try_get("recovery_due")?,
         quarantined: row.try_get("quarantined")?,
         suspects: row.try_get("suspects")?,
     })
 }
 
-/// Strikes cancels off the list that the host has acted on.
+/// Strikes cancels off the list that the host has acted on, or that are of claims it no longer holds.
 ///
 /// # Errors
 /// [`StoreError::Database`].
 pub async fn cancels_seen(
     conn: &mut PgConnection,
     session: Session,
-    tasks: &[TaskId],
+    seen: &[Cancel],
 ) -> Result<(), StoreError> {
-    sql!("cancel_seen").bind(session.0).bind(tasks).execute(conn).await?;
+    let tasks: Vec<TaskId> = seen.iter().map(|cancel| cancel.task).collect();
+    let claims: Vec<i64> = seen.iter().map(|cancel| cancel.claim).collect();
+    sql!("cancel_seen").bind(session.0).bind(tasks).bind(claims).execute(conn).await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("checkpoint", include_str!("../../../migrations/0005_checkpoint.sql")),
     ("reach", include_str!("../../../migrations/0006_reach.sql")),
     ("late", include_str!("../../../migrations/0007_late.sql")),
+    ("recovery", include_str!("../../../migrations/0008_recovery.sql")),
 ];
 
 /// The newest version of the schema that this program knows.

@@ -32,12 +32,12 @@ mod wake;
 pub use cancel::Cancelled;
 pub use checkpoint::{Kept, keep, recall, sweep};
 pub use child::{SentChild, send_child, sweep_families};
-pub use claim::{Claimed, Mark, claim, fence};
+pub use claim::{Claimed, Mark, adopt, claim, fence};
 use connect::Trust;
-pub use connect::{Between, Connect, Role, aim, between, conn, idle_pool, pool};
+pub use connect::{Between, Connect, Role, aim, between, conn, idle_pool, pool, waits_for_ever};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
-pub use host::{HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
+pub use host::{Cancel, HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
 pub use key::{KeyOutcome, take_key};
 pub use list::{About, ListedHost, ListedTask};
 pub use lookup::{Kind, Lane, ServedLane, served_lanes};
@@ -49,7 +49,10 @@ pub use send::{NewTask, SendOptions, begin, fingerprint, insert, insert_again, s
 pub use settle::{Settle, Settled, drop_double, settle};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 pub use strays::{Stretch, claims_lost, strays};
-pub use upkeep::{Pruned, Recovered, drop_day, expire, make_partitions, progress, promote, prune, recover};
+pub use upkeep::{
+    Pruned, Recovered, Walked, drop_cancels_left, drop_day, expire, make_partitions, progress, promote,
+    prune, recover,
+};
 pub use value::{BucketMax, ValueKey, Written, add_value, delete_value, set_value, value, value_keys};
 pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 

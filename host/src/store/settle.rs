@@ -84,7 +84,7 @@ pub async fn settle(
     // A cancel that came in between makes a retry match nothing, once: it is to be a cancellation.
     let missed: Vec<&Settle> = order
         .into_iter()
-        .filter(|s| matches!(s.verdict, Verdict::Retry(..) | Verdict::Release(_)))
+        .filter(|s| matches!(s.verdict, Verdict::Retry(..) | Verdict::Release(_) | Verdict::Postpone(_)))
         .filter(|s| !written.contains_key(&s.claim.id))
         .collect();
     if !missed.is_empty() {
@@ -192,6 +192,7 @@ impl<'a> Batch<'a> {
             Verdict::Cancel => (4, None, None, None),
             Verdict::Expire => (5, None, None, None),
             Verdict::Release(reason) => (6, None, Some(Written::Reason(reason)), None),
+            Verdict::Postpone(reason) => (7, None, Some(Written::Reason(reason)), None),
         };
         self.ids.push(settle.claim.id);
         self.claims.push(settle.claim.number);

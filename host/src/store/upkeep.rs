@@ -8,6 +8,18 @@ use crate::task::{Session, Status, TaskId};
 use super::read::status_of;
 use super::{Lane, error::StoreError, sql};
 
+/// Between two looks through the table for tasks of hosts that are gone, if nobody is known to have ended.
+pub(super) const RECOVERY_MS: i64 = 30_000;
+
+/// One stretch that was looked through for tasks to take back.
+#[derive(Debug)]
+pub struct Walked {
+    /// What was taken back.
+    pub recovered: Vec<Recovered>,
+    /// It was the last one: the next one begins with the first page again.
+    pub whole: bool,
+}
+
 /// A task taken back from a session that is no longer alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovered {
@@ -37,22 +49,38 @@ pub async fn expire(conn: &mut PgConnection, limit: i64) -> Result<Vec<TaskId>, 
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-/// Takes at most `limit` tasks back from sessions that are no longer alive.
+/// Takes at most `limit` tasks back from sessions that are no longer alive, in the next `pages` of the table. `None`: there
+/// is no reason to look, or another host is at it. With `anyway` there need be no reason.
 ///
 /// # Errors
 /// [`StoreError::Database`].
-pub async fn recover(conn: &mut PgConnection, limit: i64) -> Result<Vec<Recovered>, StoreError> {
-    let rows = sql!("recover").bind(limit).fetch_all(conn).await?;
-    rows.iter()
-        .map(|row| {
-            let lane: Option<Lane> = row.try_get("lane")?;
-            Ok(Recovered {
-                id: row.try_get("id")?,
-                status: status_of(row.try_get("status")?)?,
-                place: lane.zip(row.try_get("pos")?),
-            })
-        })
-        .collect()
+pub async fn recover(
+    conn: &mut PgConnection,
+    limit: i64,
+    pages: i64,
+    anyway: bool,
+) -> Result<Option<Walked>, StoreError> {
+    let every_ms = if anyway { 0 } else { RECOVERY_MS };
+    let rows = sql!("recover").bind(limit).bind(pages).bind(every_ms).fetch_all(conn).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let whole = first.try_get("whole")?;
+    let mut recovered = Vec::new();
+    for row in &rows {
+        let Some(id) = row.try_get("id")? else { continue };
+        let lane: Option<Lane> = row.try_get("lane")?;
+        let place = lane.zip(row.try_get("pos")?);
+        recovered.push(Recovered { id, status: status_of(row.try_get("status")?)?, place });
+    }
+    Ok(Some(Walked { recovered, whole }))
+}
+
+/// Strikes off the cancels for sessions that are over.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn drop_cancels_left(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sql!("cancels_left").execute(conn).await?;
+    Ok(())
 }
 
 /// Sees to it that history has partitions for the days around today; returns how many it made.

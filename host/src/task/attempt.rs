@@ -101,8 +101,12 @@ pub enum Outcome {
     Cancelled,
     /// `good_until` passed before the first guest instruction.
     Expired,
-    /// The attempt was interrupted, or never started, through no fault of the task; the reason.
+    /// The attempt was interrupted through no fault of the task; the reason.
     Interrupted(String),
+    /// The host could not start the attempt; the reason.
+    Unstarted(String),
+    /// The host had no room for it just then, or no lease to start it under; the reason.
+    Postponed(String),
 }
 
 /// What an attempt used.

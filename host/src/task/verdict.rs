@@ -29,6 +29,8 @@ pub enum Verdict {
     Expire,
     /// The task goes back to where it was; the reason.
     Release(String),
+    /// The same, and nothing is used up: it met a host that had no room.
+    Postpone(String),
 }
 
 impl Verdict {
@@ -41,7 +43,7 @@ impl Verdict {
             Self::Retry(..) => Edge::Retry,
             Self::Cancel => Edge::Cancel,
             Self::Expire => Edge::Expire,
-            Self::Release(_) => Edge::Release,
+            Self::Release(_) | Self::Postpone(_) => Edge::Release,
         }
     }
 }
@@ -69,6 +71,8 @@ pub fn decide(
         Outcome::Cancelled => return Verdict::Cancel,
         Outcome::Expired => return Verdict::Expire,
         Outcome::Interrupted(reason) => return release(claim, reason),
+        Outcome::Unstarted(reason) => return not_started(claim, reason),
+        Outcome::Postponed(reason) => return Verdict::Postpone(reason),
         Outcome::Failed(failure) => guest_error(failure),
         other => host_error(&other),
     };
@@ -78,13 +82,19 @@ pub fn decide(
     retry_or_fail(claim, policy, error, asked, now, chance)
 }
 
-/// What becomes of a task whose attempt could not be run, or was given back, for a reason of the host's.
+/// What becomes of a task whose attempt was given back, for a reason of the host's, and may have started.
 #[must_use]
 pub fn release(claim: &Claim, reason: String) -> Verdict {
     if claim.redeliveries_max == 0 {
         let message = format!("the attempt was interrupted ({reason}) and this task never starts twice");
-        Verdict::Fail(TaskError::new(Operational::WorkerCrashed, message))
-    } else if claim.releases >= RELEASES_MAX {
+        return Verdict::Fail(TaskError::new(Operational::WorkerCrashed, message));
+    }
+    not_started(claim, reason)
+}
+
+/// The same where it has not started: one that never starts twice may be started yet.
+fn not_started(claim: &Claim, reason: String) -> Verdict {
+    if claim.releases >= RELEASES_MAX {
         let message = format!("the task was given back {RELEASES_MAX} times; the last reason: {reason}");
         Verdict::Fail(TaskError::new(Operational::WorkerCrashed, message))
     } else {
@@ -184,9 +194,9 @@ fn host_error(outcome: &Outcome) -> TaskError {
         | Outcome::Failed(_)
         | Outcome::Cancelled
         | Outcome::Expired
-        | Outcome::Interrupted(_) => {
-            TaskError::new(Operational::UnhandledError, "an outcome that is no error")
-        }
+        | Outcome::Interrupted(_)
+        | Outcome::Unstarted(_)
+        | Outcome::Postponed(_) => TaskError::new(Operational::UnhandledError, "an outcome that is no error"),
     }
 }
 

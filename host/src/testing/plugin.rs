@@ -98,7 +98,9 @@ impl Plugin {
             Verdict::Cancel | Verdict::Expire => {
                 return Err(TaskError::new(Operational::UnhandledError, "the call was interrupted"));
             }
-            Verdict::Release(reason) => return Err(TaskError::new(Operational::UnhandledError, reason)),
+            Verdict::Release(reason) | Verdict::Postpone(reason) => {
+                return Err(TaskError::new(Operational::UnhandledError, reason));
+            }
         };
         serde_json::from_slice(&result).map_err(|error| {
             let message = format!("the result does not fit the type that was asked for: {error}");

@@ -6,6 +6,7 @@ mod failover;
 mod pooler;
 mod refusals;
 mod restarts;
+mod silence;
 mod strays;
 
 use std::path::Path;

@@ -317,7 +317,7 @@ async fn what_is_stopped_before_it_starts_never_runs() {
     let interrupted = call("trap", "{}");
     interrupted.stop.interrupt("shutdown");
     let report = misbehave(interrupted).await;
-    assert_eq!(report.outcome, Outcome::Interrupted("shutdown".to_owned()));
+    assert_eq!(report.outcome, Outcome::Unstarted("shutdown".to_owned()));
     assert_eq!((report.used.cpu_ms, report.log_tail.as_str()), (0, ""));
 }
 

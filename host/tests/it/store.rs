@@ -19,6 +19,7 @@ mod partitions;
 mod places;
 mod plans;
 mod poison;
+mod recovery;
 mod retention;
 mod stage;
 mod upgrade;

@@ -29,6 +29,11 @@ fn wasmtime_and_sqlx_stay_in_their_rooms() {
 }
 
 #[test]
+fn hosts_look_at_no_wall_clock() {
+    check(&sources("host/src/dispatch"), rules::wall_clocks);
+}
+
+#[test]
 fn sql_stands_in_files_of_its_own() {
     check(&sources("host/src"), rules::stray_sql);
 }

@@ -37,7 +37,8 @@ pub(super) fn counters_agree_with_the_record(facts: &Facts, found: &mut Found) {
         let count = |outcome| facts.closed(row.id).iter().filter(|closed| closed.outcome == outcome).count();
         let recorded = [FAILED, WORKER_FAILURE, RELEASED].map(count);
         let counted = [row.retries, row.redeliveries, row.releases].map(|n| usize::try_from(n).unwrap_or(0));
-        if recorded != counted {
+        // What met a host without room or lease was given back too, and that counts for nothing.
+        if recorded[..2] != counted[..2] || recorded[2] < counted[2] {
             found.of(RULE, row.id, format!("counted {counted:?}, on record {recorded:?}"));
         }
     }

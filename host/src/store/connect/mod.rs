@@ -22,7 +22,7 @@ use super::error::StoreError;
 pub use open::conn;
 pub(super) use pool::{Trust, as_a_poll, follow, pool_of};
 pub use pool::{aim, idle_pool, pool};
-pub use pooler::{Between, between};
+pub use pooler::{Between, between, waits_for_ever};
 
 /// How to reach the database. Clones share what they learn on the way.
 #[derive(Debug, Clone)]

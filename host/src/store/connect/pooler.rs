@@ -57,6 +57,15 @@ pub async fn between(connect: &Connect) -> Result<Between, StoreError> {
     Ok(found)
 }
 
+/// Whether this connection waits for locks for ever, which a lease cannot: a pooler refuses the setting, and may not have
+/// been given it.
+///
+/// # Errors
+/// [`StoreError::Database`].
+pub async fn waits_for_ever(conn: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(sql!("lock_timeout").fetch_one(conn).await?.try_get("for_ever")?)
+}
+
 /// Whether the first connection's server process changes while the second one's transaction holds it, or one that
 /// was free.
 async fn moved(one: &mut PgConnection, two: &mut PgConnection) -> Result<bool, sqlx::Error> {

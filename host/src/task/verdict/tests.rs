@@ -126,6 +126,19 @@ fn a_task_that_never_starts_twice_is_neither_retried_nor_released() {
 }
 
 #[test]
+fn what_never_started_goes_back_whatever_else_holds() {
+    let once = Claim { redeliveries_max: 0, ..claim() };
+    let unstarted = || Outcome::Unstarted("no memory".into());
+    assert_eq!(after(&once, &once_after_10s(), unstarted()), Verdict::Release("no memory".into()));
+    let worn_out = Claim { releases: RELEASES_MAX, ..claim() };
+    assert_eq!(code_of(&after(&worn_out, &once_after_10s(), unstarted())), "WORKER_CRASHED");
+    for claim in [once, worn_out] {
+        let postponed = after(&claim, &once_after_10s(), Outcome::Postponed("full".into()));
+        assert_eq!(postponed, Verdict::Postpone("full".into()), "a host without room is nobody's fault");
+    }
+}
+
+#[test]
 fn releases_cost_no_retry_but_are_bounded() {
     let interrupted = || Outcome::Interrupted("shutdown".into());
     assert_eq!(after(&claim(), &once_after_10s(), interrupted()), Verdict::Release("shutdown".into()));

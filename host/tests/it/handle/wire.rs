@@ -29,6 +29,9 @@ struct State {
     /// Kept back is the statement that holds this text.
     late: Mutex<Option<Vec<u8>>>,
     kept: Mutex<Option<Kept>>,
+    /// Silent from the first execution of a statement with this text on, which reaches the server; the others go on.
+    stall: Mutex<Option<Vec<u8>>>,
+    stalled: AtomicBool,
     cut: Mutex<CancellationToken>,
     silence: Mutex<CancellationToken>,
 }
@@ -58,6 +61,8 @@ impl Wire {
             trap: Mutex::default(),
             late: Mutex::default(),
             kept: Mutex::default(),
+            stall: Mutex::default(),
+            stalled: AtomicBool::new(false),
             cut: Mutex::default(),
             silence: Mutex::default(),
         });
@@ -120,6 +125,17 @@ impl Wire {
         std::mem::take(&mut *self.state.silence.lock().expect("whole")).cancel();
     }
 
+    /// The first connection that prepares a statement with these words from now on hears nothing any more once it
+    /// executes it: the server does it, and both ends stay open.
+    pub(crate) fn stall(&self, words: &str) {
+        *self.state.stall.lock().expect("whole") = Some(words.as_bytes().to_vec());
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.state.stalled.load(Ordering::SeqCst)
+    }
+
     /// Lets connections through again, and returns when this client has one.
     pub(crate) async fn mend(&self, client: &hostler::Client) {
         self.state.refusing.store(false, Ordering::SeqCst);
@@ -154,16 +170,16 @@ impl State {
         let mut cut = self.cut.lock().expect("whole");
         std::mem::take(&mut *cut).cancel();
     }
+}
 
-    fn springs(trap: &Mutex<Option<Vec<u8>>>, message: &[u8]) -> bool {
-        let mut trap = trap.lock().expect("whole");
-        let sprung =
-            trap.as_ref().is_some_and(|words| message.windows(words.len()).any(|part| part == words));
-        if sprung {
-            *trap = None;
-        }
-        sprung
+/// Whether the message has these words; then nobody waits for them any more.
+fn holds(words: &Mutex<Option<Vec<u8>>>, message: &[u8]) -> bool {
+    let mut waited = words.lock().expect("whole");
+    let held = waited.as_ref().is_some_and(|words| message.windows(words.len()).any(|part| part == words));
+    if held {
+        *waited = None;
     }
+    held
 }
 
 async fn connect(state: Arc<State>, client: TcpStream) {
@@ -175,9 +191,14 @@ async fn connect(state: Arc<State>, client: TcpStream) {
     let (from_client, mut to_client) = client.into_split();
     let (mut from_server, to_server) = server.into_split();
     let (sprung, mut springs) = watch::channel(false);
+    let mute = AtomicBool::new(false);
     let back = async {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(n @ 1..) = from_server.read(&mut buffer).await {
+            if mute.load(Ordering::SeqCst) {
+                state.stalled.store(true, Ordering::SeqCst);
+                return std::future::pending().await;
+            }
             if *springs.borrow_and_update() {
                 // The server did it, and nobody will ever hear of it.
                 state.cut();
@@ -191,7 +212,7 @@ async fn connect(state: Arc<State>, client: TcpStream) {
     let through = async {
         tokio::select! {
             () = back => None,
-            forwarded = forward(&state, from_client, to_server, sprung) => forwarded.ok(),
+            forwarded = forward(&state, from_client, to_server, sprung, &mute) => forwarded.ok(),
         }
     };
     let kept = {
@@ -218,6 +239,7 @@ async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: OwnedWriteHalf,
     sprung: watch::Sender<bool>,
+    mute: &AtomicBool,
 ) -> std::io::Result<(OwnedWriteHalf, Vec<u8>)> {
     // The startup message alone has no tag.
     let length = from.read_u32().await?;
@@ -226,6 +248,7 @@ async fn forward(
     to.write_u32(length).await?;
     to.write_all(&message).await?;
     let mut kept: Option<Vec<u8>> = None;
+    let mut stalls = false;
     loop {
         let tag = from.read_u8().await?;
         let length = from.read_u32().await?;
@@ -238,10 +261,14 @@ async fn forward(
         if tag == b'Q' && message.starts_with(b"LISTEN") {
             state.listens.fetch_add(1, Ordering::SeqCst);
         }
-        if matches!(tag, b'Q' | b'B') && State::springs(&state.trap, &message) {
+        if matches!(tag, b'Q' | b'B') && holds(&state.trap, &message) {
             sprung.send_replace(true);
         }
-        if matches!(tag, b'Q' | b'B') && State::springs(&state.late, &message) {
+        stalls |= tag == b'P' && holds(&state.stall, &message);
+        if tag == b'E' && stalls {
+            mute.store(true, Ordering::SeqCst);
+        }
+        if matches!(tag, b'Q' | b'B') && holds(&state.late, &message) {
             kept = Some(Vec::new());
         }
         if let Some(mut bytes) = kept.take() {

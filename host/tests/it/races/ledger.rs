@@ -91,7 +91,12 @@ impl Ledger {
     /// A session that was declared dead, and whose tasks were taken back.
     pub(crate) async fn lose(&mut self, session: Session) {
         declare_lost(&mut self.conn, session).await;
-        hostler::store::recover(&mut self.conn, 100).await.expect("recovered");
+        self.recover().await;
+    }
+
+    /// Takes back whatever the dead held.
+    pub(crate) async fn recover(&mut self) {
+        hostler::store::recover(&mut self.conn, 100, 1 << 30, true).await.expect("an answer").expect("alone");
     }
 
     pub(crate) async fn status(&self, id: TaskId) -> Status {

@@ -94,7 +94,9 @@ impl Model {
 
     fn settle(&mut self, verdict: &Verdict) {
         match verdict {
-            Verdict::Retry(..) | Verdict::Release(_) if self.cancel_requested => self.go(Edge::Cancel),
+            Verdict::Retry(..) | Verdict::Release(_) | Verdict::Postpone(_) if self.cancel_requested => {
+                self.go(Edge::Cancel)
+            }
             other => self.go(other.edge()),
         }
     }

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use hostler::Status;
-use hostler::store::{Settled, expire, insert_again, recover};
+use hostler::store::{Settled, expire, insert_again};
 
 use super::ledger::{Ledger, cancel, claim, complete, declare_lost, retry, settle, settle_of};
 use super::race;
@@ -128,7 +128,7 @@ async fn host_lost_against_settle_and_against_cancel() {
             .await;
     assert!(lost);
     assert_eq!(settled, Settled::ClaimLost);
-    recover(&mut ledger.conn, 10).await.expect("recovered");
+    ledger.recover().await;
     assert_eq!(ledger.check(id).await, Status::Pending);
     assert!(ledger.claim(living).await.is_some(), "in front");
     assert!(ledger.claim(dead).await.is_none(), "the dead claim nothing");

@@ -5,7 +5,7 @@ use hostler::{AttemptOutcome, Status, store};
 use sqlx::Connection;
 
 use super::stage::{
-    HOST, Stage, claim_on, complete, forged, join, retry, settle_of, somebody_waits, written,
+    HOST, Stage, claim_on, complete, forged, join, recover, retry, settle_of, somebody_waits, written,
 };
 
 /// The host that dies in these stories; the stage's own host is the judge.
@@ -48,11 +48,7 @@ async fn a_host_that_is_just_claiming_cannot_be_declared_dead() {
     );
     claiming.commit().await.expect("claimed");
     assert!(store::declare_lost(&mut stage.conn, seen).await.expect("an answer"));
-    assert_eq!(
-        store::recover(&mut stage.conn, 10).await.expect("an answer").len(),
-        1,
-        "nothing slipped through"
-    );
+    assert_eq!(recover(&mut stage.conn).await.len(), 1, "nothing slipped through");
 }
 
 #[tokio::test]
@@ -89,13 +85,13 @@ async fn a_row_of_a_dead_session_is_recovered_whenever_it_turns_up() {
     let mut stage = Stage::new().await;
     join(&mut stage.conn, DEAD).await;
     stage.bury(DEAD).await;
-    assert!(store::recover(&mut stage.conn, 10).await.expect("an answer").is_empty());
+    assert!(recover(&mut stage.conn).await.is_empty());
     stage.send().await;
     stage.execute("update hostler.task set session = 2, claim = 9, claimed_at = now(), attempt = 1").await;
-    assert_eq!(store::recover(&mut stage.conn, 10).await.expect("an answer").len(), 1);
+    assert_eq!(recover(&mut stage.conn).await.len(), 1);
     stage.send().await;
     stage.execute("update hostler.task set session = 77, claim = 1, claimed_at = now(), attempt = 2").await;
-    let recovered = store::recover(&mut stage.conn, 10).await.expect("an answer");
+    let recovered = recover(&mut stage.conn).await;
     assert_eq!(recovered.len(), 2, "nor need the session ever have been heard of");
 }
 
@@ -112,9 +108,9 @@ async fn recovery_waits_for_nobody() {
     sqlx::query(lock).bind(stuck).execute(&mut *asleep).await.expect("locked, and then nothing more");
 
     let ids = |recovered: Vec<store::Recovered>| recovered.iter().map(|r| r.id).collect::<Vec<_>>();
-    assert_eq!(ids(store::recover(&mut stage.conn, 10).await.expect("at once")), [free]);
+    assert_eq!(ids(recover(&mut stage.conn).await), [free]);
     asleep.rollback().await.expect("awake again");
-    assert_eq!(ids(store::recover(&mut stage.conn, 10).await.expect("an answer")), [stuck]);
+    assert_eq!(ids(recover(&mut stage.conn).await), [stuck]);
 }
 
 #[tokio::test]
@@ -124,7 +120,7 @@ async fn a_lost_attempt_is_on_record_and_counted() {
     let id = stage.send_with(|options| options.redeliveries_max = 1).await;
     let first = claim_on(&mut stage.conn, DEAD, 1, stage.lane).await.remove(0);
     stage.bury(DEAD).await;
-    let recovered = store::recover(&mut stage.conn, 10).await.expect("an answer");
+    let recovered = recover(&mut stage.conn).await;
     assert_eq!(recovered[0].status, Status::Pending);
     let attempt = stage.store.attempts(id).await.expect("an answer").remove(0);
     assert_eq!((attempt.number, attempt.outcome), (1, AttemptOutcome::WorkerFailure));
@@ -137,7 +133,7 @@ async fn a_lost_attempt_is_on_record_and_counted() {
     let second = claim_on(&mut stage.conn, Session(3), 1, stage.lane).await.remove(0);
     assert_eq!((second.attempt, second.previous_error.as_deref()), (2, Some("WORKER_CRASHED")));
     stage.bury(Session(3)).await;
-    let recovered = store::recover(&mut stage.conn, 10).await.expect("an answer");
+    let recovered = recover(&mut stage.conn).await;
     assert_eq!(recovered[0].status, Status::Failed);
     let info = stage.info(id).await;
     assert_eq!(info.error.expect("failed").code.as_str(), "WORKER_CRASHED");
@@ -157,7 +153,7 @@ async fn a_cancel_wins_over_the_loss_of_the_host() {
     let cancelled = stage.store.cancel(id).await.expect("an answer").expect("known");
     assert_eq!((cancelled.status, cancelled.ended), (Status::Running, false));
     stage.bury(DEAD).await;
-    store::recover(&mut stage.conn, 10).await.expect("an answer");
+    recover(&mut stage.conn).await;
     assert_eq!(stage.status(id).await, Status::Cancelled);
 }
 
@@ -179,4 +175,12 @@ async fn attempts_are_numbered_without_a_gap_whatever_ends_them() {
     let info = stage.info(id).await;
     assert_eq!((info.attempt, info.retries, info.releases), (5, 2, 2));
     assert_eq!(info.last_attempt.expect("folded in").number, 5);
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_locks_for_ever_is_told() {
+    let mut stage = Stage::new().await;
+    assert!(!store::waits_for_ever(&mut stage.conn).await.expect("an answer"));
+    stage.execute("set lock_timeout = 0").await;
+    assert!(store::waits_for_ever(&mut stage.conn).await.expect("an answer"));
 }

@@ -5,7 +5,7 @@ use hostler::task::Session;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use super::stage::{HOST, Stage, claim_on, complete, join, new_task, settle_of};
+use super::stage::{HOST, Stage, claim_on, complete, fence_and_adopt, join, new_task, recover, settle_of};
 
 async fn setting(conn: &mut PgConnection) -> String {
     sqlx::query_scalar("show synchronous_commit").fetch_one(conn).await.expect("a setting")
@@ -52,7 +52,7 @@ async fn a_claim_of_what_was_lost_before_is_durable() {
     stage.send().await;
     claim_on(&mut stage.conn, Session(2), 1, stage.lane).await;
     stage.bury(Session(2)).await;
-    assert_eq!(store::recover(&mut stage.conn, 10).await.expect("an answer").len(), 1);
+    assert_eq!(recover(&mut stage.conn).await.len(), 1);
     assert_eq!(durability_of_a_claim(&mut stage, "off").await, "on");
 }
 
@@ -73,6 +73,38 @@ async fn a_send_and_a_settle_are_durable_whatever_the_default() {
     assert_eq!(setting(&mut tx).await, "on");
     tx.commit().await.expect("settled");
     assert_eq!(setting(&mut stage.conn).await, "off");
+}
+
+#[tokio::test]
+async fn a_cancel_and_what_is_taken_over_are_durable_whatever_the_default() {
+    let mut stage = Stage::new().await;
+    set(&mut stage.conn, "off").await;
+    let waiting = stage.send().await;
+    let mut tx = stage.conn.begin().await.expect("a transaction");
+    let cancel = include_str!("../../../sql/cancel.sql");
+    let rows = sqlx::query(cancel).bind(waiting).fetch_all(&mut *tx).await.expect("cancelled");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(setting(&mut tx).await, "on");
+    tx.rollback().await.expect("undone");
+
+    let _running = stage.claim_one(1).await;
+    let mut tx = stage.conn.begin().await.expect("a transaction");
+    assert_eq!(fence_and_adopt(&mut tx).await.len(), 1);
+    assert_eq!(setting(&mut tx).await, "on");
+    tx.rollback().await.expect("undone");
+
+    stage.execute("update hostler.task set session = 77").await;
+    let mut tx = stage.conn.begin().await.expect("a transaction");
+    assert_eq!(recover(&mut tx).await.len(), 1);
+    assert_eq!(setting(&mut tx).await, "on");
+    tx.commit().await.expect("taken back");
+
+    set(&mut stage.conn, "on").await;
+    let mut tx = stage.conn.begin().await.expect("a transaction");
+    assert!(recover(&mut tx).await.is_empty());
+    assert_eq!(setting(&mut tx).await, "off", "a look that finds nothing waits for no disk");
+    tx.rollback().await.expect("undone");
+    assert_eq!(setting(&mut stage.conn).await, "on", "nothing leaks");
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use sqlx::Connection;
 
 use hostler::store;
 
-use super::stage::{HOST, Stage, claim_on, complete, forged, release, somebody_waits, written};
+use super::stage::{
+    HOST, Stage, claim_on, complete, fence_and_adopt, forged, release, somebody_waits, written,
+};
 
 #[tokio::test]
 async fn a_released_claim_cannot_touch_the_next_one_of_the_same_session() {
@@ -47,13 +49,13 @@ async fn a_claim_that_is_still_on_its_way_is_waited_for_and_adopted() {
     let claim = claim_on(&mut on_its_way, HOST, 1, stage.lane).await.remove(0);
 
     let mut asks = stage.other().await;
-    let fence = tokio::spawn(async move { store::fence(&mut asks, HOST, 1, 2, |_| String::new()).await });
+    let fence = tokio::spawn(async move { fence_and_adopt(&mut asks).await });
     somebody_waits(&stage.database).await;
     on_its_way.commit().await.expect("committed, and nobody heard of it");
-    let mut adopted = fence.await.expect("no panic").expect("an answer").expect("the session lives");
+    let mut adopted = fence.await.expect("no panic");
 
     assert_eq!(adopted.len(), 1);
-    let adopted = adopted.remove(0).claim;
+    let adopted = adopted.remove(0);
     assert_eq!(
         (adopted.id, adopted.number, adopted.attempt),
         (id, 2, 1),
@@ -68,8 +70,7 @@ async fn a_claim_that_was_fenced_off_can_never_commit() {
     let mut stage = Stage::new().await;
     let id = stage.send().await;
     let mut other = stage.other().await;
-    let adopted = store::fence(&mut other, HOST, 1, 2, |_| String::new()).await.expect("an answer");
-    assert!(adopted.expect("the session lives").is_empty());
+    assert!(fence_and_adopt(&mut other).await.is_empty());
 
     assert!(stage.claim(1).await.is_empty(), "it arrives late");
     assert_eq!(stage.status(id).await, Status::Pending);
@@ -84,9 +85,8 @@ async fn an_adoption_whose_answer_was_lost_is_repeated() {
     let mut other = stage.other().await;
     for _ in 0..2 {
         // The first answer never arrives, and the host asks again with the same numbers.
-        let adopted = store::fence(&mut other, HOST, 1, 2, |_| String::new()).await.expect("an answer");
-        let adopted: Vec<_> =
-            adopted.expect("it lives").iter().map(|a| (a.claim.id, a.claim.number)).collect();
+        let adopted = fence_and_adopt(&mut other).await;
+        let adopted: Vec<_> = adopted.iter().map(|claim| (claim.id, claim.number)).collect();
         assert_eq!(adopted, [(id, 2)]);
     }
 }

@@ -1,7 +1,7 @@
 //! One id, two tables: whatever moves at the same time, a task is in one of them and is found.
 
 use hostler::Status;
-use hostler::store::{self, Cancelled, SendOptions, Store, StoreError};
+use hostler::store::{self, Cancel, Cancelled, SendOptions, Store, StoreError};
 use hostler::task::TaskId;
 use hostler::task::verdict::Verdict;
 use sqlx::Connection;
@@ -153,8 +153,12 @@ async fn a_cancel_of_a_running_task_is_found_with_the_poll() {
     let _running = stage.claim_one(1).await;
     stage.store.cancel(id).await.expect("an answer").expect("known");
     let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
-    assert_eq!(poll.cancels, [id]);
-    store::cancels_seen(&mut stage.conn, HOST, &[id]).await.expect("an answer");
+    assert_eq!(poll.cancels, [Cancel { task: id, claim: 1 }]);
+    let earlier = Cancel { task: id, claim: 0 };
+    store::cancels_seen(&mut stage.conn, HOST, &[earlier]).await.expect("an answer");
+    let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
+    assert_eq!(poll.cancels.len(), 1, "that was another claim");
+    store::cancels_seen(&mut stage.conn, HOST, &poll.cancels).await.expect("an answer");
     let poll = store::poll(&mut stage.conn, HOST, &[], 0).await.expect("a look");
     assert!(poll.cancels.is_empty());
     let unknown = stage.store.cancel(TaskId::now_v7()).await.expect("an answer");

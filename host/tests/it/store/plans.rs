@@ -99,7 +99,7 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
         (
             "poll",
             include_str!("../../../sql/poll.sql"),
-            format!("1, {}, 0", many("1", "int")),
+            format!("1, {}, 0, 30000", many("1", "int")),
             vec!["task_by_lane", "task_by_good_until", "lane_pkey"],
         ),
         (
@@ -107,6 +107,18 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
             include_str!("../../../sql/strays.sql"),
             format!("1, 1, {ids}, 1, 0, 1000000000, {count}"),
             vec!["task_by_lane", "Tid Scan task"],
+        ),
+        (
+            "recover",
+            include_str!("../../../sql/recover.sql"),
+            format!("{count}, 1024, 0"),
+            vec!["Tid Range Scan task", "Tid Scan task"],
+        ),
+        (
+            "adopt",
+            include_str!("../../../sql/adopt.sql"),
+            "1, 1, 2, 0, 1024".to_owned(),
+            vec!["Tid Range Scan task"],
         ),
         ("look_live", include_str!("../../../sql/look_live.sql"), ids, vec!["task_pkey"]),
     ]

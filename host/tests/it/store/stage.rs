@@ -121,6 +121,23 @@ impl Stage {
     }
 }
 
+/// Takes back whatever can be, at a walk through the whole table.
+pub(super) async fn recover(conn: &mut PgConnection) -> Vec<store::Recovered> {
+    let walked =
+        store::recover(conn, 1_000, 1 << 30, true).await.expect("an answer").expect("nobody else is at it");
+    assert!(walked.whole);
+    walked.recovered
+}
+
+/// After an unknown answer to claim 1: fences it off, and adopts what it brought as claim 2.
+pub(super) async fn fence_and_adopt(conn: &mut PgConnection) -> Vec<Claim> {
+    assert!(store::fence(conn, HOST, 2).await.expect("an answer"), "the session lives");
+    let adopting = store::adopt(conn, HOST, (1, 2), (0, 1 << 30), |_| String::new());
+    let (adopted, next) = adopting.await.expect("an answer");
+    assert_eq!(next, None);
+    adopted.into_iter().map(|adopted| adopted.claim).collect()
+}
+
 /// Returns once a statement in this database waits for another one's lock.
 pub(super) async fn somebody_waits(database: &Database) {
     let sql = "select exists (select from pg_stat_activity \

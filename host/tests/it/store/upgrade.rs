@@ -69,11 +69,13 @@ impl Live {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_lives_in_an_older_database_lives_on_in_the_newest() {
-    for version in 1..SCHEMA_VERSION {
+    let versions: Vec<i64> = ALL.iter().map(|migration| migration.version).collect();
+    for version in versions.iter().copied().filter(|version| *version < SCHEMA_VERSION) {
         let database = of_version(version).await;
         let live = Live::in_it(&database).await;
         let applied = migrate(&database.connect()).await.expect("upgraded");
-        assert_eq!(applied, (version + 1..=SCHEMA_VERSION).collect::<Vec<_>>(), "from {version}");
+        let newer: Vec<i64> = versions.iter().copied().filter(|newer| *newer > version).collect();
+        assert_eq!(applied, newer, "from {version}");
         assert!(migrate(&database.connect()).await.expect("once").is_empty());
 
         let host = host(&database).await;

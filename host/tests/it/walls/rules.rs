@@ -14,6 +14,16 @@ pub(super) const DOORS: [(&str, &[&str]); 8] = [
     ("cli", &["task", "store", "sandbox", "dispatch", "client", "embedded", "testing"]),
 ];
 
+/// Hosts keep time by the database's clock and by one that counts from the boot: what theirs say of the day is nobody's
+/// business, and may be wrong.
+pub(super) fn wall_clocks(source: &Source) -> Vec<String> {
+    ["SystemTime", "Utc::now", "Local::now"]
+        .into_iter()
+        .filter(|clock| source.code.contains(clock))
+        .map(|clock| format!("{}: names {clock}", source.path))
+        .collect()
+}
+
 /// A room names only the rooms it has a door to, whatever way it spells them.
 pub(super) fn closed_doors(source: &Source) -> Vec<String> {
     let Some(room) = source.room().filter(|room| !["lib", "main"].contains(room)) else { return Vec::new() };

@@ -1,7 +1,7 @@
 //! A wall that cannot fail is painted on: each rule, against a small snippet that breaks it.
 
 use super::rules::{
-    closed_doors, foreign_crates, more_than_one, sleeps, statements, story, stray_sql, too_long,
+    closed_doors, foreign_crates, more_than_one, sleeps, statements, story, stray_sql, too_long, wall_clocks,
 };
 use super::source::Source;
 
@@ -44,6 +44,13 @@ fn an_open_door_and_mere_words_are_fine() {
     }
     assert_eq!(doors("host/src/cli/serve.rs", "use hostler::{dispatch::Host, Client};"), 0);
     assert_eq!(doors("host/src/testing.rs", "use crate::{client, dispatch};"), 0);
+}
+
+#[test]
+fn a_wall_clock_is_found() {
+    let wrong = |text: &str| wall_clocks(&Source::new("host/src/dispatch/clock.rs", text)).len();
+    assert_eq!(wrong("fn f() { chrono::Utc::now(); std::time::SystemTime::now(); }"), 2);
+    assert_eq!(wrong("// Utc::now\nuse chrono::{DateTime, Utc};"), 0);
 }
 
 #[test]
