@@ -1,50 +1,27 @@
--- Everything about one task, but for its attempts; read only. No row: unknown id.
+-- Everything in one task's row; read only. No row: unknown id. What its numbers stand for is a statement of its own,
+-- `info_names`: the locks of both together would be more than the server keeps cheaply.
 -- $1 id, $2 with result, $3 with arguments
-with found as (
-    select
-        id, (case when session is null then 1 else 2 end)::smallint as status, home as lane, sent_at, run_at,
-        good_until, null::timestamptz as finished_at, claimed_at, session, attempt, retries, redeliveries,
-        releases, redeliveries_max, max_retries, cancel_requested, parent,
-        case when session is not null then progress end as progress, progress_note,
-        previous_error,
-        null::smallint as outcome, null::int as plugin, null::int as cpu_ms, null::int as wall_ms,
-        null::bigint as memory_bytes_peak, null::smallint as error_family, null::text as error_code,
-        null::bytea as error, null::bytea as result, null::bytea as log_tail,
-        case when $3 then args end as args, null::int as result_bytes
-    from hostler.task
-    where id = $1
-    union all
-    select
-        id, status, lane, sent_at, run_at,
-        good_until, finished_at, claimed_at, session, attempt, retries, redeliveries,
-        releases, redeliveries_max, max_retries, false, parent, null, null,
-        null,
-        outcome, plugin, cpu_ms, wall_ms,
-        memory_bytes_peak, error_family, error_code,
-        error, case when $2 then result end, log_tail,
-        case when $3 then args end, octet_length(result)
-    from hostler.history
-    where id = $1
-)
 select
-    found.*,
-    k.name as task_name,
-    l.queue,
-    l.priority,
-    k.policy,
-    k.published_at is not null as published,
-    h.hostname,
-    h.pid,
-    coalesce(p.name, sp.name) as plugin_name,
-    coalesce(p.version, sp.version) as plugin_version,
-    coalesce(p.digest, sp.digest) as plugin_digest,
-    (select count(*) from hostler.serving s
-        join hostler.host alive on alive.session = s.session and alive.ended_at is null
-        where s.kind = l.kind) as hosts_serving
-from found
-join hostler.lane l on l.id = found.lane
-join hostler.kind k on k.id = l.kind
-left join hostler.host h on h.session = found.session
-left join hostler.plugin p on p.id = found.plugin
-left join hostler.serving s on s.session = found.session and s.kind = l.kind and found.status = 2
-left join hostler.plugin sp on sp.id = s.plugin
+    id, (case when session is null then 1 else 2 end)::smallint as status, home as lane, sent_at, run_at,
+    good_until, null::timestamptz as finished_at, claimed_at, session, attempt, retries, redeliveries,
+    releases, redeliveries_max, max_retries, cancel_requested, parent,
+    case when session is not null then progress end as progress, progress_note,
+    previous_error,
+    null::smallint as outcome, null::int as plugin, null::int as cpu_ms, null::int as wall_ms,
+    null::bigint as memory_bytes_peak, null::smallint as error_family, null::text as error_code,
+    null::bytea as error, null::bytea as result, null::bytea as log_tail,
+    case when $3 then args end as args, null::int as result_bytes
+from hostler.task
+where id = $1
+union all
+select
+    id, status, lane, sent_at, run_at,
+    good_until, finished_at, claimed_at, session, attempt, retries, redeliveries,
+    releases, redeliveries_max, max_retries, false, parent, null, null,
+    null,
+    outcome, plugin, cpu_ms, wall_ms,
+    memory_bytes_peak, error_family, error_code,
+    error, case when $2 then result end, log_tail,
+    case when $3 then args end, octet_length(result)
+from hostler.history
+where id = $1

@@ -82,7 +82,7 @@ impl<T: DeserializeOwned> TaskHandle<T> {
         })
     }
 
-    /// Metadata, without waiting; `None` if the id is unknown. One query, two with attempts.
+    /// Metadata, without waiting; `None` if the id is unknown. Two queries, three with attempts.
     ///
     /// # Errors
     /// `BROKER_ERROR` alone.

@@ -185,7 +185,7 @@ async fn watch(shared: std::sync::Weak<Shared>, store: Store, connect: Connect, 
             }
         };
         for some in ids.chunks(LOOK_MAX) {
-            let looks = if final_ones { store.look_final(some).await } else { store.look(some).await };
+            let looks = if final_ones { store.look_final(some).await } else { store.look_again(some).await };
             match looks {
                 Ok(looks) => {
                     for look in looks.into_iter().filter(|look| look.status.is_final()) {

@@ -9,7 +9,8 @@ use sqlx::{Execute, Row};
 
 use crate::task::{AttemptOutcome, ErrorCode, Family, Session, Status, TaskError, TaskId, Used};
 
-use super::{Store, error::StoreError, sql};
+use super::connect::as_a_poll;
+use super::{Lane, Store, error::StoreError, sql};
 
 /// Where a task stands.
 #[derive(Debug, Clone)]
@@ -146,6 +147,15 @@ impl Store {
         Ok(looks)
     }
 
+    /// As [`Store::look`], for who asks all the time: it is two statements at most, and a connection that broke is
+    /// found out by the one after.
+    ///
+    /// # Errors
+    /// As [`Store::look`].
+    pub async fn look_again(&self, ids: &[TaskId]) -> Result<Vec<Look>, StoreError> {
+        as_a_poll(self.look(ids)).await
+    }
+
     /// What became of those of these tasks that are final.
     ///
     /// # Errors
@@ -186,7 +196,16 @@ impl Store {
     pub async fn info(&self, id: TaskId, result: bool, args: bool) -> Result<Option<TaskRow>, StoreError> {
         let query = sql!("info").bind(id).bind(result).bind(args);
         let rows = self.rows(&self.pool, query).await?;
-        rows.first().map(task_row).transpose()
+        let Some(row) = rows.first() else { return Ok(None) };
+        let status = status_of(row.try_get("status")?)?;
+        let lane: Lane = row.try_get("lane")?;
+        let (session, plugin): (Option<i64>, Option<i32>) = (row.try_get("session")?, row.try_get("plugin")?);
+        let names = sql!("info_names").bind(lane).bind(session).bind(plugin).bind(status == Status::Running);
+        let names = self.rows(&self.hot, names).await?;
+        let names = names
+            .first()
+            .ok_or_else(|| StoreError::Unreadable { what: "lane", reason: format!("there is no {lane}") })?;
+        task_row(row, status, names).map(Some)
     }
 
     /// The closed attempts that did not end the task, newest first.
@@ -195,7 +214,9 @@ impl Store {
     /// As [`Store::look`].
     pub async fn attempts(&self, id: TaskId) -> Result<Vec<AttemptRow>, StoreError> {
         let rows = self.rows(&self.pool, sql!("attempts").bind(id)).await?;
-        rows.iter().map(|row| attempt_row(row, count(row, "number")?, row.try_get("claimed_at")?)).collect()
+        rows.iter()
+            .map(|row| attempt_row(row, row, count(row, "number")?, row.try_get("claimed_at")?))
+            .collect()
     }
 }
 
@@ -221,12 +242,11 @@ fn the_day_of(ids: &[TaskId]) -> Option<NaiveDate> {
     rest.iter().all(|id| day(id) == Some(first)).then_some(first)
 }
 
-fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
-    let status = status_of(row.try_get("status")?)?;
+fn task_row(row: &PgRow, status: Status, names: &PgRow) -> Result<TaskRow, StoreError> {
     let session: Option<i64> = row.try_get("session")?;
     let closed: Option<i16> = row.try_get("outcome")?;
     let mut last_attempt = match (closed, row.try_get::<Option<DateTime<Utc>>, _>("claimed_at")?) {
-        (Some(_), Some(claimed_at)) => Some(attempt_row(row, count(row, "attempt")?, claimed_at)?),
+        (Some(_), Some(claimed_at)) => Some(attempt_row(row, names, count(row, "attempt")?, claimed_at)?),
         _ => None,
     };
     // The only attempt with a result is the one that completed the task.
@@ -236,17 +256,17 @@ fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
     }
     Ok(TaskRow {
         id: row.try_get("id")?,
-        task_name: row.try_get("task_name")?,
+        task_name: names.try_get("task_name")?,
         status,
-        queue: row.try_get("queue")?,
-        priority: row.try_get("priority")?,
+        queue: names.try_get("queue")?,
+        priority: names.try_get("priority")?,
         attempt: count(row, "attempt")?,
         retries: small(row, "retries")?,
         redeliveries: small(row, "redeliveries")?,
         releases: small(row, "releases")?,
         redeliveries_max: small(row, "redeliveries_max")?,
         max_retries: row.try_get::<Option<i16>, _>("max_retries")?.and_then(|n| u32::try_from(n).ok()),
-        policy: row.try_get("policy")?,
+        policy: names.try_get("policy")?,
         cancel_requested: row.try_get("cancel_requested")?,
         parent: row.try_get("parent")?,
         sent_at: row.try_get("sent_at")?,
@@ -261,16 +281,22 @@ fn task_row(row: &PgRow) -> Result<TaskRow, StoreError> {
         args: row.try_get("args")?,
         last_attempt,
         host: match session {
-            Some(session) => Some((Session(session), row.try_get("hostname")?, row.try_get("pid")?)),
+            Some(session) => Some((Session(session), names.try_get("hostname")?, names.try_get("pid")?)),
             None => None,
         },
-        plugin: plugin_of(row)?,
-        published: row.try_get("published")?,
-        hosts_serving: row.try_get("hosts_serving")?,
+        plugin: plugin_of(names)?,
+        published: names.try_get("published")?,
+        hosts_serving: names.try_get("hosts_serving")?,
     })
 }
 
-fn attempt_row(row: &PgRow, number: u32, claimed_at: DateTime<Utc>) -> Result<AttemptRow, StoreError> {
+/// `names` says what the numbers in `row` stand for.
+fn attempt_row(
+    row: &PgRow,
+    names: &PgRow,
+    number: u32,
+    claimed_at: DateTime<Utc>,
+) -> Result<AttemptRow, StoreError> {
     let outcome = outcome_of(row.try_get("outcome")?)?;
     let error = error_of(row)?;
     let reason = match (&error, row.try_get::<Option<Vec<u8>>, _>("error")?) {
@@ -303,9 +329,9 @@ fn attempt_row(row: &PgRow, number: u32, claimed_at: DateTime<Utc>) -> Result<At
             .try_get::<Option<Vec<u8>>, _>("log_tail")?
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         session: Session(session.unwrap_or_default()),
-        hostname: row.try_get("hostname")?,
-        pid: row.try_get("pid")?,
-        plugin: plugin_of(row)?,
+        hostname: names.try_get("hostname")?,
+        pid: names.try_get("pid")?,
+        plugin: plugin_of(names)?,
     })
 }
 

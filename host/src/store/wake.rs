@@ -180,11 +180,7 @@ async fn gather_until_closed(
 }
 
 /// Tells the server, and through it everybody else.
-async fn ring_until_closed(
-    connect: Connect,
-    hub: Arc<Hub>,
-    mut gathered: mpsc::UnboundedReceiver<Gathered>,
-) {
+async fn ring_until_closed(connect: Connect, hub: Arc<Hub>, mut gathered: mpsc::UnboundedReceiver<Gathered>) {
     let mut open = None;
     while let Some(mut ring) = gathered.recv().await {
         while let Ok(more) = gathered.try_recv() {

@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::error::StoreError;
 
 pub use open::conn;
-pub(super) use pool::{Trust, follow, pool_of};
+pub(super) use pool::{Trust, as_a_poll, follow, pool_of};
 pub use pool::{aim, idle_pool, pool};
 pub use pooler::{Between, between};
 

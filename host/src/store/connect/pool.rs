@@ -16,10 +16,22 @@ use super::{Connect, Role};
 
 /// A pooled connection that was idle for less is used unasked.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// The same for polls, which go on after one that failed: they use idle connections in turn, and to ask each of them
+/// first would double their statements.
+const IDLE_TRUSTED_BY_POLLS: Duration = Duration::from_secs(30);
 /// A connection that does not say within this time that it lives is replaced.
 const LIVES_MAX: Duration = Duration::from_secs(3);
 /// Between two looks for the server that takes writes.
 const LOOK: Duration = Duration::from_millis(200);
+
+tokio::task_local! {
+    static POLLING: ();
+}
+
+/// What these statements ask is asked again and again: a broken connection costs them nothing.
+pub(in crate::store) async fn as_a_poll<T>(asks: impl Future<Output = T>) -> T {
+    POLLING.scope((), asks).await
+}
 
 /// Opens a pool, and one connection before it, so that a wrong address is told now.
 ///
@@ -65,7 +77,8 @@ impl Trust {
     /// Whether a connection that was idle for so long is used unasked.
     fn in_one_idle_for(&self, idle: Duration) -> bool {
         let lost = *self.0.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        idle < IDLE_TRUSTED && lost.is_none_or(|lost| idle < lost.elapsed())
+        let most = POLLING.try_with(|()| IDLE_TRUSTED_BY_POLLS).unwrap_or(IDLE_TRUSTED);
+        idle < most && lost.is_none_or(|lost| idle < lost.elapsed())
     }
 }
 

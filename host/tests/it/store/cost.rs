@@ -75,4 +75,5 @@ async fn a_task_writes_no_more_than_its_share_of_the_log() {
     assert_eq!(history, TASKS_I64, "every task went all the way");
     // 537, 181 and 361 bytes on 2026-11-24; with room for what other versions of the server do.
     assert!(sent < 580 && claimed < 210 && settled < 400, "{sent} + {claimed} + {settled} bytes a task");
+    assert!(sent + claimed + settled <= 1_100, "{sent} + {claimed} + {settled} bytes a task");
 }

@@ -51,7 +51,8 @@ async fn until_held(mut ask: impl AsyncFnMut() -> Vec<String>) -> Vec<String> {
 async fn a_prepared_transaction_and_a_slot_that_nobody_uses_hold_vacuum_back_too() {
     let primary = Cluster::start(&["wal_level=replica", "max_wal_senders=4", "max_prepared_transactions=2"]);
     let url = primary.database("jobs").await;
-    let store = Store::new(hostler::store::pool(&Connect::parse(&url).expect("a URL"), 1).await.expect("a pool"));
+    let store =
+        Store::new(hostler::store::pool(&Connect::parse(&url).expect("a URL"), 1).await.expect("a pool"));
     let holding = async |transactions| store.about(0, transactions).await.expect("an answer").holding;
     assert_eq!(holding(0).await, [""; 0]);
     primary.execute("jobs", "begin; update hostler.host set beat = beat; prepare transaction 'left'").await;
