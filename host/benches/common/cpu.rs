@@ -49,13 +49,19 @@ impl Postgres {
     pub(crate) fn cpu(&self) -> Duration {
         let postmaster = self.postmaster.to_string();
         let gone = stat(&postmaster).map(|fields| ticks(&fields, &[CUTIME, CSTIME])).unwrap_or_default();
+        gone + self.pids().into_iter().map(of_process).sum::<Duration>()
+    }
+
+    /// The processes it has now.
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        let postmaster = self.postmaster.to_string();
         let children = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let pid: i32 = name.parse().ok()?;
             let parent = stat(&name)?.get(PARENT)?.clone();
-            (parent == postmaster).then(|| of_process(pid))
+            (parent == postmaster).then_some(pid)
         });
-        gone + of_process(self.postmaster) + children.sum::<Duration>()
+        std::iter::once(self.postmaster).chain(children).collect()
     }
 
     pub(crate) fn cpu_ms(&self) -> f64 {

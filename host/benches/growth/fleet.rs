@@ -11,12 +11,15 @@ use tokio::io::AsyncReadExt;
 use crate::Bench;
 use crate::common::{Options, cache, config, median, plugins, round};
 use crate::stage::{Drained, Stage};
+use crate::throttle::Throttle;
 
 const SIZES: [usize; 3] = [1, 2, 4];
 
 pub(crate) async fn run(bench: &Bench) -> Value {
     let tasks = bench.options.count("tasks", 50_000);
     let stage = Stage::new(bench, "fleet").await;
+    let share = bench.options.text("database-share").map(|share| share.parse().expect("a share of one core"));
+    let held = share.map(|share| Throttle::hold(&bench.base.postgres.pids(), share));
     let mut drained: Vec<Vec<Drained>> = vec![Vec::new(); SIZES.len()];
     for round in 0..=bench.rounds() {
         for (size, drained) in SIZES.iter().zip(&mut drained) {
@@ -29,6 +32,7 @@ pub(crate) async fn run(bench: &Bench) -> Value {
             }
         }
     }
+    drop(held);
     stage.end(bench).await;
     let middle = |size: usize, what: fn(&Drained) -> f64| median(drained[size].iter().map(what).collect());
     let one = middle(0, |d| d.per_second);
@@ -40,7 +44,15 @@ pub(crate) async fn run(bench: &Bench) -> Value {
             "database_cpu_us_per_task": round(middle(size, |d| d.database_us), 1),
         })
     };
-    json!({ "tasks": tasks, "slots_of_each": bench.slots(), "fleets": (0..SIZES.len()).map(figures).collect::<Vec<_>>() })
+    json!({
+        "tasks": tasks, "slots_of_each": bench.slots(), "native": native(&bench.options), "database_share": share,
+        "fleets": (0..SIZES.len()).map(figures).collect::<Vec<_>>(),
+    })
+}
+
+/// Whether hosts answer without a guest.
+fn native(options: &Options) -> bool {
+    options.count("native", 0) > 0
 }
 
 /// This program once more, as a host.
@@ -55,6 +67,7 @@ impl Other {
         let program = std::env::current_exe().expect("this program");
         let mut child = Command::new(program)
             .args(["--as-host", url, "--slots", &bench.slots().to_string()])
+            .args(["--native", if native(&bench.options) { "1" } else { "0" }])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -76,8 +89,12 @@ impl Other {
 
 /// Serves until its input ends.
 pub(crate) async fn be_a_host(url: &str, options: &Options) {
-    let config =
-        HostConfig { cache_dir: Some(cache()), ..config(url, &plugins(), options.count("slots", 256)) };
+    let slots = options.count("slots", 256);
+    let config = HostConfig {
+        cache_dir: Some(cache()),
+        without_sandbox: native(options),
+        ..config(url, &plugins(), slots)
+    };
     let host = Host::start(config).await.expect("a host");
     println!("ready");
     let mut rest = Vec::new();

@@ -13,7 +13,7 @@
 //! | `hosts` | rows of hosts, half of them alive | `--rows 64 --tasks 20000 --rounds 3` |
 //! | `pinned` | a transaction held open | `--minutes 10 --rate 5000 --interval 60` |
 //! | `steady` | time: sending and draining without a pause | `--minutes 10 --backlog 50000 --interval 60` |
-//! | `hosts4` | 1, 2 and 4 hosts, each a process | `--tasks 50000 --rounds 3` |
+//! | `hosts4` | 1, 2 and 4 hosts, each a process | `--tasks 50000 --rounds 3`, `--native 1` without guests, `--database-share 0.4` of a core for the database (root) |
 //! | `sleepers` | guests asleep at once | `--tasks 10000 --seconds 20` |
 //!
 //! `--slots 256` is what a host runs at once. The server is a durable private one in the target directory.
@@ -28,6 +28,7 @@ mod pinned;
 mod sleepers;
 mod stage;
 mod steady;
+mod throttle;
 
 use std::path::PathBuf;
 
@@ -54,8 +55,20 @@ impl Bench {
     }
 }
 
-const KNOWN: &[&str] =
-    &["rows", "tasks", "rounds", "slots", "minutes", "rate", "interval", "backlog", "seconds", "as-host"];
+const KNOWN: &[&str] = &[
+    "rows",
+    "tasks",
+    "rounds",
+    "slots",
+    "minutes",
+    "rate",
+    "interval",
+    "backlog",
+    "seconds",
+    "native",
+    "database-share",
+    "as-host",
+];
 
 fn main() {
     let options = Options::read(KNOWN);
