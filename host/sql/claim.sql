@@ -1,6 +1,6 @@
 -- Claims tasks for a host and starts their attempts: at most $5, lanes in the order given, each lane
--- from its mark on. The host's row is locked against being declared dead; a host that is already dead, or
--- that has fenced this claim number off, gets nothing.
+-- from its mark on. They come back as they were picked, without a promise. The host's row is locked against being
+-- declared dead; a host that is already dead, or that has fenced this claim number off, gets nothing.
 --
 -- The commit is asynchronous unless a task among them must not be started once more after a crash of the
 -- database: one that never starts twice, or one that was lost before.
@@ -52,4 +52,3 @@ durability as materialized (
 )
 select claimed.*
 from durability, claimed
-order by pos
