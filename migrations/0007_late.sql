@@ -1,4 +1,4 @@
--- Sends that arrive late, and transactions that see the past.
+-- Sends that arrive late, transactions that see the past, and rows that are streamed in.
 
 -- Ids that were sent by somebody who knew that another send of them might still be on its way. Such a send, stuck in
 -- the network while its task ran and went to history, must not bring it to life again when it arrives. Looking for
@@ -25,6 +25,9 @@ begin
     return coalesce(cardinality(never_resent.ids), 0);
 end
 $$;
+
+-- For rows that are streamed in.
+alter table hostler.task alter pos set default nextval('hostler.position');
 
 -- As before, but for an id or a key in a transaction that could not see what became of the first one, and with a note
 -- that the id may come once more.

@@ -111,10 +111,12 @@ async fn copy(pool: &sqlx::PgPool, args: &str, tasks: usize) -> f64 {
     let make = "create table hostler.bare (like hostler.task including all)";
     sqlx::query(make).execute(&mut *conn).await.expect("a table");
     let bytes: String = args.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let row = |n: usize| format!("{}\t{n}\t7\t1\t1\t3\tt\t\\\\x{bytes}\n", uuid::Uuid::now_v7());
+    // With its time: COPY inserts row by row where a default is volatile.
+    let now = "2026-01-01 00:00:00+00";
+    let row = |n: usize| format!("{}\t{n}\t7\t1\t1\t3\tt\t{now}\t\\\\x{bytes}\n", uuid::Uuid::now_v7());
     let rows: String = (0..tasks).map(row).collect();
-    let into =
-        "copy hostler.bare (id, pos, fingerprint, lane, home, redeliveries_max, keep_input, args) from stdin";
+    let into = "copy hostler.bare \
+        (id, pos, fingerprint, lane, home, redeliveries_max, keep_input, sent_at, args) from stdin";
     let began = Instant::now();
     let mut copying = conn.copy_in_raw(into).await.expect("a copy");
     for chunk in rows.as_bytes().chunks(1 << 16) {

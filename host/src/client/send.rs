@@ -15,9 +15,11 @@ use super::command::{commit, encode, finish, head, invalid, resolve, ring, windo
 use super::error::{SendError, SendErrorCode, SendPayload};
 use super::{Client, TaskHandle};
 
-/// The largest batch of one statement. Small ones fit into a socket's buffer, and the next one is made meanwhile.
-const BATCH_ROWS: usize = 1_000;
-const BATCH_BYTES: usize = 4 << 20;
+/// Rows are streamed in pieces of about so many bytes: they fit into a socket's buffer, so that the server works on
+/// one while the next is made.
+const PIECE_BYTES: usize = 128 << 10;
+/// What a row takes beside its arguments.
+const ROW_BYTES: usize = 128;
 
 /// A send with options; see [`Client::task`].
 #[derive(Debug, Clone)]
@@ -177,15 +179,14 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let mut handles = Vec::new();
         let mut next = || {
             let (mut batch, mut bytes) = (Vec::new(), 0);
-            while batch.len() < BATCH_ROWS
-                && bytes <= BATCH_BYTES
+            while bytes < PIECE_BYTES
                 && let Some(args) = many.next()
             {
                 let args = self.encode(args.borrow())?;
                 entry.check(&command.name, &args)?;
                 let fingerprint = finish(head.clone(), &args);
                 let task = NewTask { id: uuid::Uuid::now_v7(), args, fingerprint };
-                bytes += task.args.len();
+                bytes += ROW_BYTES + task.args.len();
                 handles.push(self.handle(task.id, Some(began)));
                 batch.push(task);
             }
@@ -194,13 +195,13 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let mut batch = next()?;
         let mut sending = async || {
             let mut tx = within(ANSWER_MAX, store::begin(&mut conn)).await.map_err(failed)?;
+            let begun = within(ANSWER_MAX, store::Bulk::begin(&mut tx, &command.options)).await;
+            let mut bulk = begun.map_err(failed)?;
             while !batch.is_empty() {
-                // While the server is busy with one, the next one is made.
-                let inserting = within(ANSWER_MAX, store::insert(&mut tx, &command.options, &batch, true));
-                let (inserted, made) = tokio::join!(inserting, async { next() });
-                inserted.map_err(failed)?;
-                batch = made?;
+                within(ANSWER_MAX, bulk.send(&batch)).await.map_err(failed)?;
+                batch = next()?;
             }
+            within(ANSWER_MAX, bulk.finish()).await.map_err(failed)?;
             within(ANSWER_MAX, async { Ok(tx.commit().await?) }).await.map_err(failed)
         };
         let sent = sending().await;

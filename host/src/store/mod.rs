@@ -6,6 +6,7 @@
 //!
 //! A task is in exactly one of two tables: `task` until it is final, `history` from then on.
 
+mod bulk;
 mod cancel;
 mod checkpoint;
 mod child;
@@ -29,6 +30,7 @@ mod upkeep;
 mod value;
 mod wake;
 
+pub use bulk::Bulk;
 pub use cancel::Cancelled;
 pub use checkpoint::{Kept, keep, recall, sweep};
 pub use child::{SentChild, send_child, sweep_families};

@@ -168,3 +168,39 @@ async fn a_restart_of_the_database_costs_an_idle_client_no_call() {
     }
     stage.clear().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_streamed_is_what_one_by_one_would_be() {
+    let stage = Stage::deserted().await;
+    let tomorrow = chrono::Utc::now() + chrono::Duration::days(1);
+    let task = |rich: bool| {
+        let task = stage.client.task("text.word_count");
+        if !rich {
+            return task;
+        }
+        let task = task.queue("later").priority(3).retries(2).redeliveries(5).keep_input(false);
+        task.good_until(tomorrow).delay(Duration::from_secs(3_600))
+    };
+    let mut conn = stage.database.conn().await;
+    for rich in [false, true] {
+        let args = json!({"text": "a \u{0} b"});
+        task(rich).send(&args).await.expect("sent");
+        // More than one piece.
+        let many = task(rich).send_many(std::iter::repeat_n(&args, 2_000)).await.expect("sent");
+        let rows: Vec<(uuid::Uuid, bool, serde_json::Value)> = sqlx::query_as(
+            "delete from hostler.task returning id,
+                run_at is null or (pos = (extract(epoch from run_at) * 1000000)::bigint
+                    and run_at - sent_at between interval '59 minutes' and interval '61 minutes'),
+                to_jsonb(task) - 'id' - 'pos' - 'sent_at' - 'run_at'
+                    || jsonb_build_object('now', abs(extract(epoch from clock_timestamp() - sent_at)) < 60)",
+        )
+        .fetch_all(&mut conn)
+        .await
+        .expect("rows");
+        let sent: std::collections::BTreeSet<_> = rows.iter().map(|row| row.0).collect();
+        assert!(sent.len() == 2_001 && many.iter().all(|handle| sent.contains(&handle.id())));
+        assert!(rows.iter().all(|row| row.1 && row.2 == rows[0].2), "{:?}", rows[0]);
+        assert_eq!(rows[0].2["now"], true);
+    }
+    stage.clear().await;
+}
