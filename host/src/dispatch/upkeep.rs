@@ -31,7 +31,7 @@ pub(super) async fn recover_until_over(shift: Arc<Shift>) {
     let _over: Option<()> = shift.over.run_until_cancelled(recovering).await;
 }
 
-/// Looks until the table was looked through, or another host is at it.
+/// Looks until the table was looked through, or another host is at it. Whether that was enough, the next poll says.
 async fn take_back(shift: &Shift) -> Result<(), StoreError> {
     let lease = shift.shared().config.lease;
     let mut conn = crate::store::conn(&shift.shared().connect, Role::Hot).await?;
@@ -42,7 +42,7 @@ async fn take_back(shift: &Shift) -> Result<(), StoreError> {
             tell(shift, &mut conn, &recovered).await?;
         }
         if whole {
-            within(lease, crate::store::drop_cancels_left(&mut conn)).await?;
+            return within(lease, crate::store::drop_cancels_left(&mut conn)).await;
         }
     }
     Ok(())
