@@ -263,6 +263,17 @@ fn nothing_starts_too_late_too_early_or_after_a_cancel() {
         run.stop(1, 20_000, 90_000);
     });
     assert_eq!(stopped_before, ["nothing starts at or after its good_until"], "it could have looked");
+    let expired = |finished_us| {
+        after(|run| {
+            run.order(|order| order.good_until_us = Some(500_000));
+            run.entries.pop();
+            run.lines.drain(1..);
+            let task = run.task();
+            (task.status, task.outcome, task.result, task.finished_us) = (6, Some(4), None, finished_us);
+        })
+    };
+    assert_eq!(expired(200_001), [""; 0], "the host could not tell");
+    assert_eq!(expired(200_000), ["nothing starts at or after its good_until"]);
     let early = after(|run| run.order(|order| order.delay_ms = Some(1)));
     assert_eq!(early, ["a delayed task waits for its time"]);
     let cancelled = after(|run| {
