@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::database::Database;
 use crate::host::{Order, Place};
@@ -24,6 +25,8 @@ pub(crate) struct Adversary {
     pub(crate) sender_wire: Wire,
     /// Set when nothing is to be broken any more.
     pub(crate) calm: CancellationToken,
+    /// What was held back and has yet to arrive, at the latest when it is calm.
+    pub(crate) held: TaskTracker,
     /// How many faults came too early after the last one to the same host.
     pub(crate) missed: Arc<AtomicU32>,
 }
@@ -35,9 +38,16 @@ impl Adversary {
     /// The database does not come up again.
     pub(crate) async fn go(&self, steps: Vec<Step>) -> anyhow::Result<()> {
         let began = Instant::now();
+        let ends = steps.last().map_or(began, |last| began + last.at);
+        // A slow machine takes long for a restart: what comes after it is to have its pauses all the same.
+        let mut behind = Duration::ZERO;
         let mut under_way: JoinSet<()> = JoinSet::new();
         for Step { at, fault } in steps {
-            tokio::time::sleep_until(began + at).await;
+            let due = began + at + behind;
+            if due > ends {
+                break;
+            }
+            tokio::time::sleep_until(due).await;
             while let Some(done) = under_way.try_join_next() {
                 done?;
             }
@@ -58,11 +68,13 @@ impl Adversary {
                     self.log(word, None, Duration::ZERO);
                     self.database.restart().await?;
                     self.log.write(Event::Serving);
+                    behind += due.elapsed();
                 }
                 Fault::Crash => {
                     self.log(word, None, Duration::ZERO);
                     self.database.crash().await?;
                     self.log.write(Event::Serving);
+                    behind += due.elapsed();
                 }
                 Fault::Cut(wires, time) => {
                     let wire = self.wire(word, wires, time);
@@ -76,6 +88,11 @@ impl Adversary {
                     let wire = self.wire(word, wires, Duration::ZERO);
                     let calm = self.calm.clone();
                     tokio::spawn(async move { wire.silence(calm).await });
+                }
+                Fault::Hold(wires, gather, by) => {
+                    let wire = self.wire(word, wires, gather + by);
+                    let calm = self.calm.clone();
+                    self.held.spawn(async move { wire.hold(gather, by, calm).await });
                 }
             }
         }

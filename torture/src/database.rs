@@ -42,7 +42,12 @@ impl Database {
         self.socket.clone()
     }
 
-    /// Where its files are, once it is gone.
+    /// Its URL, past everything that is broken.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where its files are, and those of whoever belongs to it; they go with it.
     pub(crate) fn root(&self) -> PathBuf {
         hostler::embedded::root_of(&self.settings.data_dir)
     }

@@ -22,6 +22,8 @@ pub(crate) struct Launch {
     pub(crate) plugin: Plugin,
     pub(crate) dir: PathBuf,
     pub(crate) url: String,
+    /// Past the pooler, where there is one and hosts listen.
+    pub(crate) direct_url: Option<String>,
     pub(crate) slots: usize,
     pub(crate) lease: Duration,
     pub(crate) listen: bool,
@@ -179,6 +181,9 @@ impl Keeper {
         command.arg("--cache-dir").arg(dir.join(format!("cache-{}", self.number)));
         if !self.launch.listen {
             command.arg("--no-listen");
+        }
+        if let Some(direct_url) = &self.launch.direct_url {
+            command.env("HOSTLER_DIRECT_URL", direct_url);
         }
         command.env("DATABASE_URL", &self.launch.url).env("RUST_LOG", "info").current_dir(dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true);

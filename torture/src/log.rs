@@ -27,8 +27,12 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
+    /// The run begins: the lease of its hosts.
+    Began { lease_ms: u64 },
     /// About to be sent.
     Intent { order: Order },
+    /// What was sent without an id has this one.
+    Named { order: Uuid, id: Uuid },
     /// A send was acknowledged; with a key, possibly as an earlier task.
     Ack { id: Uuid, task: Uuid },
     /// A send that has to be right was refused.

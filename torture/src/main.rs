@@ -4,7 +4,8 @@
 //! kills, stops, cuts off and restarts whatever it finds. When it has left and everything has come to rest, a checker
 //! proves from append-only logs and the database that every promise was kept. docs/torture.md tells how to read it.
 //!
-//! 1. [`run`] sets everything up and takes it down. What it sets up: [`database`], [`host`], [`wire`], [`build`].
+//! 1. [`run`] sets everything up and takes it down. What it sets up: [`database`], [`pooler`], [`host`], [`wire`] with what it
+//!    has [`held`], [`build`].
 //! 2. [`order`] says what is sent and [`sender`] sends it; [`schedule`] says what is broken and [`adversary`] breaks it.
 //! 3. [`log`] keeps what happened; [`check`] judges it; [`report`] tells.
 //! 4. [`harm`] and [`tamper`] break hostler itself, for the checker to find.
@@ -14,9 +15,11 @@ mod build;
 mod check;
 mod database;
 mod harm;
+mod held;
 mod host;
 mod log;
 mod order;
+mod pooler;
 mod report;
 mod run;
 mod schedule;
@@ -24,6 +27,7 @@ mod sender;
 mod tamper;
 mod wire;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,6 +71,9 @@ struct Args {
     /// Hosts and senders poll instead of listening.
     #[arg(long)]
     no_listen: bool,
+    /// A PgBouncer in transaction mode between hostler and the database: this one, or one that is found or fetched.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pooler: Option<OsString>,
     /// Prints the report as one line of JSON.
     #[arg(long)]
     json: bool,

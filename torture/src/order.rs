@@ -20,6 +20,9 @@ pub(crate) struct Order {
     pub(crate) good_until_us: Option<i64>,
     pub(crate) redeliveries: Option<u32>,
     pub(crate) cancel_after_ms: Option<u64>,
+    /// The sender brings the id, so that the send may be a repeated one. Without, nobody has seen the id before, and
+    /// until it is told by an answer this order goes by another one.
+    pub(crate) named: bool,
     /// Somebody waits for its result.
     pub(crate) wait: bool,
 }
@@ -110,6 +113,7 @@ impl Orders {
             good_until_us: None,
             redeliveries: None,
             cancel_after_ms: None,
+            named: true,
             wait: rng.u8(..10) < 3,
         };
         match rng.u32(..100) {
@@ -122,7 +126,8 @@ impl Orders {
             }
             64..66 => order.body = Body::Spin,
             66..74 => {
-                order.ms = rng.u64(0..4_000);
+                // Long enough for a cancel that nobody heeds to be seen.
+                order.ms = rng.u64(0..12_000);
                 order.cancel_after_ms = Some(rng.u64(0..3_000));
             }
             74..80 => order.good_until_us = Some(now_us + rng.i64(1_000..1_500_000)),
@@ -141,6 +146,7 @@ impl Orders {
             }
             _ => {}
         }
+        order.named = way != Way::Client || order.key.is_some() || order.n % 4 == 0;
         order
     }
 

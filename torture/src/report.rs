@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::check::times::{percentile, recoveries_us};
 use crate::check::{Facts, Violation};
 use crate::log::{End, Event};
 
@@ -37,7 +38,7 @@ pub(crate) struct Report {
     pub(crate) host_starts_failed: usize,
     /// From a kill to the close of each attempt that it cost.
     pub(crate) recovery: Times,
-    /// The same where neither the database nor a wire was broken meanwhile.
+    /// The same where nothing else was broken meanwhile, and another host was there all the time.
     pub(crate) recovery_undisturbed: Times,
     pub(crate) violations: Vec<Violation>,
 }
@@ -52,12 +53,8 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    fn of(mut us: Vec<i64>) -> Self {
-        us.sort_unstable();
-        let at = |percent: usize| {
-            let index = (us.len() * percent).div_ceil(100).saturating_sub(1);
-            us.get(index).map_or(0.0, |us| seconds(*us))
-        };
+    fn of(us: &[i64]) -> Self {
+        let at = |percent| percentile(us, percent).map_or(0.0, seconds);
         Self { tasks: us.len(), p50: at(50), p99: at(99), max: at(100) }
     }
 }
@@ -78,7 +75,7 @@ impl Report {
             *tasks.entry(word.get(index).copied().unwrap_or("unknown")).or_default() += 1;
         }
         let closed = |outcome| facts.rows.closed.iter().filter(|closed| closed.outcome == outcome).count();
-        let (recovery, recovery_undisturbed) = recoveries(facts);
+        let (recovery, recovery_undisturbed) = recoveries_us(facts);
         let asked = facts.orders.len();
         Self {
             seed,
@@ -103,54 +100,11 @@ impl Report {
             host_starts_failed: count(|event| {
                 matches!(event, Event::HostEnded { how: End::StartFailed, .. })
             }),
-            recovery,
-            recovery_undisturbed,
+            recovery: Times::of(&recovery),
+            recovery_undisturbed: Times::of(&recovery_undisturbed),
             violations,
         }
     }
-}
-
-/// A host has beaten again so long after it stood still.
-const STALE_US: i64 = 2_000_000;
-
-/// From each kill to the end of the attempts it cost: all of them, and those that nothing else disturbed.
-fn recoveries(facts: &Facts) -> (Times, Times) {
-    let mut died_us: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut disturbed_us: Vec<(i64, i64)> = Vec::new();
-    for entry in &facts.entries {
-        match &entry.event {
-            Event::HostEnded { host, how: End::Killed, .. } => drop(died_us.insert(host, entry.at_us)),
-            Event::Fault { fault, ms, .. } if ["cut", "delay", "stop"].contains(&&**fault) => {
-                let ms = i64::try_from(*ms).unwrap_or(0);
-                // Whoever stood still has not beaten for as long when it is killed right afterwards.
-                let after_us = if fault == "stop" { STALE_US } else { 0 };
-                disturbed_us.push((entry.at_us, entry.at_us + ms * 1_000 + after_us));
-            }
-            Event::Fault { fault, .. } if ["terminate", "silence"].contains(&&**fault) => {
-                disturbed_us.push((entry.at_us, entry.at_us));
-            }
-            _ => {}
-        }
-    }
-    disturbed_us.extend(facts.outages.iter().map(|outage| (outage.from_us, outage.to_us)));
-    let lost = facts.rows.closed.iter().filter(|closed| closed.outcome == 5);
-    let lost = lost.map(|closed| (closed.session, closed.claimed_us, closed.finished_us));
-    let ended = facts.finals.values().filter(|row| row.outcome == Some(5));
-    let ended = ended.filter_map(|row| Some((row.session?, row.claimed_us?, row.finished_us)));
-    let (mut all, mut undisturbed) = (Vec::new(), Vec::new());
-    for (session, claimed_us, finished_us) in lost.chain(ended) {
-        let deaths = facts.hosts_of_session(session).iter().filter_map(|host| died_us.get(host.as_str()));
-        // Sessions of a process that was stopped end by that, and it is killed later.
-        let Some(death_us) = deaths.copied().find(|death_us| (claimed_us..=finished_us).contains(death_us))
-        else {
-            continue;
-        };
-        all.push(finished_us - death_us);
-        if !disturbed_us.iter().any(|(from, to)| *from <= finished_us && death_us <= *to) {
-            undisturbed.push(finished_us - death_us);
-        }
-    }
-    (Times::of(all), Times::of(undisturbed))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a duration for people")]

@@ -1,17 +1,19 @@
 //! One run: everything is set up, broken, left to come to rest, and checked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hostler::Client;
+use hostler::store::{Connect, migrate};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::Args;
 use crate::adversary::Adversary;
@@ -22,6 +24,7 @@ use crate::harm::Harm;
 use crate::host::{self, Launch, Place};
 use crate::log::{Event, Log};
 use crate::order::Orders;
+use crate::pooler::Pooler;
 use crate::report::Report;
 use crate::schedule::schedule;
 use crate::sender::{COMPANIONS, Crew, send};
@@ -40,7 +43,12 @@ pub(crate) async fn run(args: &Args, dir: &Path) -> anyhow::Result<Report> {
     let hostler = Hostler::find();
     let plugin = Plugin::build(&hostler, dir).await?;
     let database = Database::create(dir).await?;
-    let ran = on(args, dir, &hostler, plugin, &database).await;
+    let pooler = match &args.pooler {
+        Some(program) => Some(Pooler::start(program, &database, args.lease()).await?),
+        None => None,
+    };
+    let ran = on(args, dir, &hostler, plugin, &database, pooler.as_ref()).await;
+    drop(pooler);
     database.leave().await?;
     ran
 }
@@ -51,19 +59,29 @@ async fn on(
     hostler: &Hostler,
     plugin: Plugin,
     database: &Database,
+    pooler: Option<&Pooler>,
 ) -> anyhow::Result<Report> {
     let log = Log::create(&dir.join("events.jsonl"))?;
+    log.write(Event::Began { lease_ms: args.lease_ms });
     std::fs::create_dir_all(host::effects(dir))?;
     let tamper = args.harm.and_then(Harm::tamper);
-    let sender_wire = Wire::to(database.socket(), None).await?;
+    let socket = pooler.map_or_else(|| database.socket(), Pooler::socket);
+    let by_the_way = pooler.filter(|_| !args.no_listen).map(|_| database.socket());
+    if pooler.is_some() {
+        // Whoever does not listen gets past the pooler for nothing.
+        migrate(&Connect::parse(database.url())?).await?;
+    }
+    let sender_wire = Wire::to(socket.clone(), None).await?;
+    let sender_direct_url = also(&sender_wire, by_the_way.as_ref()).await?;
     let (mut places, mut host_wires) = (Vec::new(), Vec::new());
     for number in 0..args.hosts() {
-        let wire = Wire::to(database.socket(), tamper.clone()).await?;
+        let wire = Wire::to(socket.clone(), tamper.clone()).await?;
         let launch = Launch {
             hostler: hostler.clone(),
             plugin: plugin.clone(),
             dir: dir.to_owned(),
             url: wire.url(),
+            direct_url: also(&wire, by_the_way.as_ref()).await?,
             slots: args.slots,
             lease: args.lease(),
             listen: !args.no_listen,
@@ -72,7 +90,7 @@ async fn on(
         places.push(Place::take(number, launch)?);
         host_wires.push(wire);
     }
-    let client = served(&sender_wire.url(), !args.no_listen).await?;
+    let client = served(&sender_wire.url(), sender_direct_url, !args.no_listen).await?;
 
     let crew = Arc::new(Crew {
         client,
@@ -98,6 +116,7 @@ async fn on(
         host_wires,
         sender_wire,
         calm: CancellationToken::new(),
+        held: TaskTracker::new(),
         missed,
     };
     let began = Instant::now();
@@ -116,6 +135,8 @@ async fn on(
     }
     counting.abort();
     adversary.calm.cancel();
+    adversary.held.close();
+    adversary.held.wait().await;
     log.write(Event::Calm);
     come_to_rest(&pool).await;
     // A wait that does not end says so in the log.
@@ -137,9 +158,21 @@ async fn on(
     Ok(report)
 }
 
+/// The URL of this socket by way of the wire.
+async fn also(wire: &Wire, socket: Option<&PathBuf>) -> anyhow::Result<Option<String>> {
+    match socket {
+        Some(socket) => Ok(Some(wire.also_to(socket.clone()).await?)),
+        None => Ok(None),
+    }
+}
+
 /// A client, once hosts serve the plugin.
-async fn served(url: &str, listen: bool) -> anyhow::Result<Client> {
-    let client = Client::builder(url).connections_max(4).listen(listen).connect().await?;
+async fn served(url: &str, direct_url: Option<String>, listen: bool) -> anyhow::Result<Client> {
+    let mut builder = Client::builder(url).connections_max(4).listen(listen);
+    if let Some(direct_url) = direct_url {
+        builder = builder.direct_url(direct_url);
+    }
+    let client = builder.connect().await?;
     let published = async {
         loop {
             let tasks = client.tasks().await.unwrap_or_default();

@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Silence(Wires),
     /// Gives a host another build of the plugin.
     Swap(usize),
+    /// Keeps what is sent in the first time, then closes the sender's side; the second time later the server gets it.
+    Hold(Wires, Duration, Duration),
 }
 
 impl Fault {
@@ -58,6 +60,7 @@ impl Fault {
             Self::Delay(..) => "delay",
             Self::Silence(_) => "silence",
             Self::Swap(_) => "swap",
+            Self::Hold(..) => "hold",
         }
     }
 }
@@ -79,7 +82,7 @@ fn fault(rng: &mut Rng, hosts: usize, lease: Duration) -> Fault {
     let host = rng.usize(..hosts);
     let wires = if rng.u8(..4) == 0 { Wires::Senders } else { Wires::Host(host) };
     let lease_ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-    match rng.u32(..100) {
+    match rng.u32(..106) {
         0..20 => Fault::Kill(host),
         20..27 => Fault::Stop(host, millis(rng, 50, lease_ms)),
         27..37 => Fault::Stop(host, millis(rng, lease_ms, lease_ms * 2)),
@@ -90,7 +93,8 @@ fn fault(rng: &mut Rng, hosts: usize, lease: Duration) -> Fault {
         63..75 => Fault::Cut(wires, millis(rng, 0, lease_ms)),
         75..83 => Fault::Delay(wires, millis(rng, 10, 600), millis(rng, 500, 4_000)),
         83..88 => Fault::Silence(wires),
-        _ => Fault::Swap(host),
+        88..100 => Fault::Swap(host),
+        _ => Fault::Hold(wires, millis(rng, 50, 500), millis(rng, 5_000, 40_000)),
     }
 }
 
@@ -110,5 +114,6 @@ mod tests {
         let count = |is: fn(&Fault) -> bool| make(1).iter().filter(|step| is(&step.fault)).count();
         assert!(count(|fault| matches!(fault, Fault::Kill(_))) > 50);
         assert!(count(|fault| matches!(fault, Fault::Restart | Fault::Crash)) > 10);
+        assert!(count(|fault| matches!(fault, Fault::Hold(..))) > 10);
     }
 }

@@ -70,9 +70,12 @@ pub(crate) async fn send(crew: Arc<Crew>, mut orders: Orders) {
 }
 
 impl Crew {
-    async fn send_alone(self: &Arc<Self>, order: Order) {
+    async fn send_alone(self: &Arc<Self>, mut order: Order) {
         self.log.write(Event::Intent { order: order.clone() });
-        let mut send = self.client.task(order.body.task()).id(order.id);
+        let mut send = self.client.task(order.body.task());
+        if order.named {
+            send = send.id(order.id);
+        }
         if let Some(key) = &order.key {
             send = send.key(key);
         }
@@ -87,6 +90,15 @@ impl Crew {
             send = send.redeliveries(redeliveries).retries(0);
         }
         let mut sent = self.unless_it_hangs(&order, "send", send.send(args(&order))).await;
+        let id = match &sent {
+            Some(Ok(handle)) => Some(handle.id()),
+            Some(Err(error)) => error.task_id,
+            None => None,
+        };
+        if let Some(id) = id.filter(|_| !order.named) {
+            self.log.write(Event::Named { order: order.id, id });
+            order.id = id;
+        }
         for _ in 0..REPEATS {
             match &sent {
                 Some(Err(error)) if error.retryable => {

@@ -1,4 +1,4 @@
-//! A wire between hostler and the database that can be cut, slowed down and fall silent.
+//! A wire between hostler and the database that can be cut, slowed down and fall silent, and whose messages can come late.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,22 +9,29 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::held;
 use crate::tamper::Tamper;
 
 /// What a connection does with its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+pub(crate) enum Mood {
     Open,
     /// Every piece waits so long.
     Slow(Duration),
     /// Nothing passes any more, for good.
     Silent,
+    /// What is sent is kept; answers pass.
+    Held,
+    /// The sender is cut off. What was kept is kept.
+    Orphaned,
+    /// What was kept is delivered, and nobody hears the answer.
+    Late,
 }
 
 #[derive(Debug)]
 struct State {
-    socket: PathBuf,
     tamper: Option<Tamper>,
     /// New connections are refused.
     refusing: watch::Sender<bool>,
@@ -36,46 +43,42 @@ struct State {
 struct Lines {
     cut: CancellationToken,
     mood: watch::Sender<Mood>,
+    /// One for each connection.
+    open: TaskTracker,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { cut: CancellationToken::new(), mood: watch::Sender::new(Mood::Open) }
+        let (cut, mood) = (CancellationToken::new(), watch::Sender::new(Mood::Open));
+        Self { cut, mood, open: TaskTracker::new() }
     }
 }
 
 /// The server keeps a silent connection's place, and has not too many of them.
 const SILENT_MAX: Duration = Duration::from_secs(60);
 
-/// A port of this machine that leads to the database. Cheap to clone.
+/// A way from a port of this machine to the database, or several ways that are broken together. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
-    port: u16,
+    url: String,
     state: Arc<State>,
 }
 
 impl Wire {
     /// A wire that is whole.
     pub(crate) async fn to(socket: PathBuf, tamper: Option<Tamper>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port to listen on")?;
-        let port = listener.local_addr()?.port();
-        let state =
-            Arc::new(State { socket, tamper, refusing: watch::Sender::new(false), lines: Mutex::default() });
-        let accepting = state.clone();
-        tokio::spawn(async move {
-            loop {
-                let Ok((client, _)) = listener.accept().await else { continue };
-                if !*accepting.refusing.borrow() {
-                    tokio::spawn(join(accepting.clone(), client));
-                }
-            }
-        });
-        Ok(Self { port, state })
+        let state = Arc::new(State { tamper, refusing: watch::Sender::new(false), lines: Mutex::default() });
+        Ok(Self { url: lay(&state, socket).await?, state })
     }
 
     /// The database's URL through this wire.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+        self.url.clone()
+    }
+
+    /// The URL of something else that this wire leads to as well.
+    pub(crate) async fn also_to(&self, socket: PathBuf) -> anyhow::Result<String> {
+        lay(&self.state, socket).await
     }
 
     /// Closes every connection and refuses new ones for so long.
@@ -107,6 +110,36 @@ impl Wire {
         let _over = tokio::time::timeout(SILENT_MAX, calm.cancelled()).await;
         lines.cut.cancel();
     }
+
+    /// Keeps what is sent over the open connections in the time `gather`, and cuts their senders off. What was kept
+    /// reaches the server `by` later, or when it is calm; until it has, this does not return. New connections work.
+    pub(crate) async fn hold(&self, gather: Duration, by: Duration, calm: CancellationToken) {
+        let lines = self.state.next_lines();
+        lines.mood.send_replace(Mood::Held);
+        tokio::time::sleep(gather).await;
+        lines.mood.send_replace(Mood::Orphaned);
+        let _calm = tokio::time::timeout(by, calm.cancelled()).await;
+        lines.mood.send_replace(Mood::Late);
+        lines.open.close();
+        lines.open.wait().await;
+    }
+}
+
+/// Listens on a port of its own for what is to reach this socket. The URL of it.
+async fn lay(state: &Arc<State>, socket: PathBuf) -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no port to listen on")?;
+    let port = listener.local_addr()?.port();
+    let state = state.clone();
+    tokio::spawn(async move {
+        loop {
+            let Ok((client, _)) = listener.accept().await else { continue };
+            if !*state.refusing.borrow() {
+                let open = state.lines().open.clone();
+                open.spawn(join(state.clone(), socket.clone(), client));
+            }
+        }
+    });
+    Ok(format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"))
 }
 
 impl State {
@@ -120,14 +153,14 @@ impl State {
     }
 }
 
-async fn join(state: Arc<State>, client: TcpStream) {
+async fn join(state: Arc<State>, socket: PathBuf, client: TcpStream) {
     let (cut, mood) = {
         let lines = state.lines();
         (lines.cut.clone(), lines.mood.subscribe())
     };
     let _nodelay = client.set_nodelay(true);
     let joined = async {
-        let (from, to) = UnixStream::connect(&state.socket).await?.into_split();
+        let (from, to) = UnixStream::connect(&socket).await?.into_split();
         both(&state, client, from, to, mood).await
     };
     tokio::select! {
@@ -144,20 +177,20 @@ async fn both(
     mood: watch::Receiver<Mood>,
 ) -> std::io::Result<()> {
     let (from_client, to_client) = client.into_split();
-    let back = pass(from_server, to_client, mood.clone());
     match &state.tamper {
         None => tokio::select! {
-            ended = back => ended,
-            ended = pass(from_client, to_server, mood) => ended,
+            ended = held::answers(from_server, to_client, mood.clone()) => ended,
+            ended = held::messages(from_client, to_server, mood) => ended,
         },
         Some(tamper) => tokio::select! {
-            ended = back => ended,
+            ended = pass(from_server, to_client, mood) => ended,
             ended = tamper.forward(from_client, to_server) => ended,
         },
     }
 }
 
-async fn pass(
+/// Carries what is read, as slowly as the mood is, until there is no more.
+pub(crate) async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut mood: watch::Receiver<Mood>,
@@ -168,16 +201,19 @@ async fn pass(
         if n == 0 {
             return Ok(());
         }
-        let now = *mood.borrow_and_update();
-        match now {
-            Mood::Open => {}
-            Mood::Slow(by) => tokio::time::sleep(by).await,
-            Mood::Silent => {}
-        }
-        if mood.wait_for(|mood| *mood != Mood::Silent).await.is_err() {
-            // Whoever silenced it is gone; nothing comes through any more.
-            std::future::pending::<()>().await;
-        }
+        stand_by(&mut mood).await;
         to.write_all(&buffer[..n]).await?;
+    }
+}
+
+/// Returns when the mood lets a piece pass.
+pub(crate) async fn stand_by(mood: &mut watch::Receiver<Mood>) {
+    let now = *mood.borrow_and_update();
+    if let Mood::Slow(by) = now {
+        tokio::time::sleep(by).await;
+    }
+    if mood.wait_for(|mood| *mood != Mood::Silent).await.is_err() {
+        // Whoever silenced it is gone; nothing comes through any more.
+        std::future::pending::<()>().await;
     }
 }

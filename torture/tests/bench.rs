@@ -34,6 +34,22 @@ fn half_a_minute_of_torture_loses_nothing() {
 }
 
 #[test]
+fn a_pooler_in_between_loses_nothing_either() {
+    let obtain = std::env::var_os("HOSTLER_TEST_OBTAIN").map(|_| "obtain");
+    let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/pgbouncer"));
+    let answer = script.arg("new").args(obtain).output().expect("it runs");
+    if obtain.is_none() && answer.status.code() == Some(5) {
+        eprintln!("skipped: there is no PgBouncer of the new kind");
+        return;
+    }
+    let why = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success(), "HOSTLER_TEST_OBTAIN is set, which needs a PgBouncer: {why}");
+    let (code, report) = torture(&["--minutes", "0.3", "--seed", "5", "--pooler"]);
+    assert_eq!((code, rules(&report)), (Some(0), vec![]), "{report}");
+    assert!(report["tasks"]["COMPLETED"].as_u64() > Some(20), "{report}");
+}
+
+#[test]
 fn a_lost_row_is_missed() {
     let (code, report) = torture(&["--minutes", "0.05", "--break", "lose-a-row"]);
     assert_eq!(code, Some(1));

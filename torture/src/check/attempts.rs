@@ -70,13 +70,14 @@ pub(super) fn no_two_are_open_at_once(facts: &Facts, found: &mut Found) {
 /// them together hung somewhere while its host lived on.
 const ATTEMPT_MAX_US: i64 = 45_000_000;
 
-/// An attempt is closed some time after it was claimed, whatever happens in between.
+/// An attempt is closed some time after it was claimed, whatever happens in between; while the database is away
+/// nobody can.
 pub(super) fn attempts_are_closed_in_time(facts: &Facts, found: &mut Found) {
     const RULE: &str = "an attempt is closed in time";
     for row in facts.finals.values() {
         let spans = facts.closed(row.id).iter().map(|c| (c.number, c.claimed_us, c.finished_us));
         for (number, claimed_us, finished_us) in spans.chain(last(row)) {
-            let took_us = finished_us - claimed_us;
+            let took_us = finished_us - claimed_us - facts.away_us(claimed_us, finished_us);
             if took_us > ATTEMPT_MAX_US {
                 found.of(RULE, row.id, format!("attempt {number} was open for {} s", took_us / 1_000_000));
             }

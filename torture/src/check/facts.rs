@@ -8,7 +8,7 @@ use torture::Line;
 use uuid::Uuid;
 
 use super::rows::{Closed, Final, Rows};
-use crate::log::{self, Entry, Event};
+use crate::log::{self, End, Entry, Event};
 use crate::order::Order;
 
 /// A time in which something was so, in microseconds since 1970, both ends included.
@@ -16,6 +16,20 @@ use crate::order::Order;
 pub(crate) struct Span {
     pub(crate) from_us: i64,
     pub(crate) to_us: i64,
+}
+
+/// Somebody was disturbed: the host in this place, or everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Disturbance {
+    span: Span,
+    place: Option<usize>,
+}
+
+/// A process from when it was ready until somebody meant to end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    host: String,
+    span: Span,
 }
 
 /// One guest at work, by its own lines.
@@ -37,6 +51,9 @@ pub(super) const SCHEDULED_US: i64 = 300_000;
 /// What was not flushed when the database went down is younger than this.
 pub(super) const LOST_US: i64 = 2_000_000;
 
+/// After a disturbance so long goes by until connections are open again, and hosts have beaten and looked.
+const SETTLED_US: i64 = 2_000_000;
+
 /// What is known of a run of the bench.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -57,8 +74,27 @@ pub(crate) struct Facts {
     pub(crate) hosts_of_pid: HashMap<i32, Vec<String>>,
     /// When the database was away after a crash: asynchronous commits of the time before may be lost.
     pub(crate) outages: Vec<Span>,
+    /// The hosts' lease, if anything is to be measured by it.
+    pub(crate) lease_us: Option<i64>,
+    /// The processes that were told to drain: when, and when they had ended.
+    pub(crate) drains: Vec<(String, Span)>,
+    /// When the processes that were killed died.
+    pub(crate) died_us: HashMap<String, i64>,
+    disturbances: Vec<Disturbance>,
+    lives: Vec<Life>,
     /// When each place's process stood still. Stops with no more than a moment between them are one.
     pub(crate) stops: HashMap<usize, Vec<Span>>,
+}
+
+impl Span {
+    fn meets(self, other: Self) -> bool {
+        self.from_us <= other.to_us && other.from_us <= self.to_us
+    }
+}
+
+/// `1-3` is the third process in place 1.
+fn place_of(host: &str) -> Option<usize> {
+    host.split('-').next()?.parse().ok()
 }
 
 impl Facts {
@@ -99,10 +135,23 @@ impl Facts {
     }
 
     fn take(&mut self, at_us: i64, event: &Event) {
+        self.take_disturbance(at_us, event);
+        self.take_life(at_us, event);
         match event {
+            Event::Began { lease_ms } => {
+                self.lease_us = Some(i64::try_from(*lease_ms).unwrap_or(i64::MAX).saturating_mul(1_000));
+            }
             Event::Intent { order } => {
                 self.orders.insert(order.id, order.clone());
                 self.intended_us.insert(order.id, at_us);
+            }
+            Event::Named { order, id } => {
+                if let Some(order) = self.orders.remove(order) {
+                    self.orders.insert(*id, Order { id: *id, ..order });
+                }
+                if let Some(intended_us) = self.intended_us.remove(order) {
+                    self.intended_us.insert(*id, intended_us);
+                }
             }
             Event::Ack { id, task } => self.acks.push((*id, *task)),
             Event::Committed { tx } => drop(self.committed.insert(*tx)),
@@ -135,6 +184,73 @@ impl Facts {
         }
     }
 
+    fn take_disturbance(&mut self, at_us: i64, event: &Event) {
+        match event {
+            Event::Fault { fault, host, ms } if !["kill", "drain", "swap"].contains(&&**fault) => {
+                let ms = i64::try_from(*ms).unwrap_or(i64::MAX);
+                // Until it serves again, which is said.
+                let for_us = if ["restart", "crash"].contains(&&**fault) {
+                    i64::MAX
+                } else {
+                    ms.saturating_mul(1_000)
+                };
+                let to_us = at_us.saturating_add(for_us).saturating_add(SETTLED_US);
+                self.disturbances.push(Disturbance { span: Span { from_us: at_us, to_us }, place: *host });
+            }
+            Event::Serving => {
+                let open = self.disturbances.iter_mut().filter(|one| one.span.to_us == i64::MAX);
+                open.for_each(|one| one.span.to_us = at_us + SETTLED_US);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_life(&mut self, at_us: i64, event: &Event) {
+        match event {
+            Event::HostReady { host } => {
+                let span = Span { from_us: at_us, to_us: i64::MAX };
+                self.lives.push(Life { host: host.clone(), span });
+            }
+            Event::Fault { fault, host: Some(place), .. } if fault == "drain" => {
+                let its = |life: &&mut Life| place_of(&life.host) == Some(*place);
+                if let Some(life) = self.lives.iter_mut().rev().find(its) {
+                    life.span.to_us = life.span.to_us.min(at_us);
+                    self.drains.push((life.host.clone(), Span { from_us: at_us, to_us: i64::MAX }));
+                }
+            }
+            Event::HostEnded { host, how, .. } => {
+                if let Some(life) = self.lives.iter_mut().find(|life| life.host == *host) {
+                    life.span.to_us = life.span.to_us.min(at_us);
+                }
+                if let Some((_, drain)) = self.drains.iter_mut().find(|(drained, _)| drained == host) {
+                    drain.to_us = at_us;
+                }
+                if *how == End::Killed {
+                    self.died_us.insert(host.clone(), at_us);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether anything but a kill, a drain or another build disturbed anybody in this time.
+    pub(crate) fn disturbed(&self, span: Span) -> bool {
+        self.disturbances.iter().any(|one| one.span.meets(span))
+    }
+
+    /// Whether anything disturbed this host in this time.
+    pub(crate) fn host_disturbed(&self, host: &str, span: Span) -> bool {
+        let place = place_of(host);
+        self.disturbances
+            .iter()
+            .any(|one| (one.place.is_none() || one.place == place) && one.span.meets(span))
+    }
+
+    /// Whether a host was there all this time, to see what became of others.
+    pub(crate) fn somebody_saw(&self, span: Span) -> bool {
+        self.lives.iter().any(|life| life.span.from_us <= span.from_us && span.to_us < life.span.to_us)
+    }
+
     /// The task's closed attempts that were followed by another one.
     pub(crate) fn closed(&self, task: Uuid) -> &[Closed] {
         self.closed.get(&task).map_or(&[], Vec::as_slice)
@@ -155,8 +271,7 @@ impl Facts {
     /// Whether this run's host may have stood still from before `missed_us`, which it could not see happen, until it
     /// let its guest do something at `acted_us`.
     pub(crate) fn stood_still(&self, run: &Run, missed_us: i64, acted_us: i64) -> bool {
-        let place = run.host.split('-').next().and_then(|place| place.parse::<usize>().ok());
-        let mut stops = place.and_then(|place| self.stops.get(&place)).into_iter().flatten();
+        let mut stops = place_of(&run.host).and_then(|place| self.stops.get(&place)).into_iter().flatten();
         stops.any(|stop| stop.from_us <= missed_us && acted_us < stop.to_us.saturating_add(SCHEDULED_US))
     }
 
@@ -169,6 +284,12 @@ impl Facts {
     pub(crate) fn hosts_of_session(&self, session: i64) -> &[String] {
         let row = self.rows.sessions.iter().find(|row| row.session == session);
         row.and_then(|row| self.hosts_of_pid.get(&row.pid)).map_or(&[], Vec::as_slice)
+    }
+
+    /// How much of this time the database was away.
+    pub(crate) fn away_us(&self, from_us: i64, to_us: i64) -> i64 {
+        let within = self.outages.iter().map(|away| away.to_us.min(to_us) - away.from_us.max(from_us));
+        within.filter(|us| *us > 0).sum()
     }
 
     /// Whether the database went down without a checkpoint in this time.

@@ -2,7 +2,8 @@
 //!
 //! 1. [`facts`] gathers what senders were told, what guests left behind and what the database holds.
 //! 2. Each rule is a function from facts to violations: [`sends`] (what was promised to senders), [`attempts`] (what
-//!    is on record of each attempt), [`starts`] and [`runs`] (what guests really did), [`endings`] (how tasks ended).
+//!    is on record of each attempt), [`starts`] and [`runs`] (what guests really did), [`endings`] (how tasks ended),
+//!    [`times`] (how long things took).
 //!
 //! A rule never asks whether something is likely. What it cannot tell from the evidence it does not call a violation;
 //! docs/torture.md lists what that is.
@@ -16,6 +17,7 @@ mod sends;
 mod starts;
 #[cfg(test)]
 mod tests;
+pub(crate) mod times;
 
 use std::fmt;
 
@@ -82,5 +84,8 @@ pub(crate) fn check(facts: &Facts) -> Vec<Violation> {
     endings::tasks_end_as_they_can(facts, &mut found);
     endings::answers_stay_true(facts, &mut found);
     endings::hosts_live_until_they_are_ended(facts, &mut found);
+    times::cancels_reach_guests(facts, &mut found);
+    times::lost_hosts_are_recovered_in_time(facts, &mut found);
+    times::drains_hand_over_at_once(facts, &mut found);
     found.0
 }

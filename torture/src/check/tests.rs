@@ -32,6 +32,7 @@ fn order(id: Uuid) -> Order {
         good_until_us: None,
         redeliveries: None,
         cancel_after_ms: None,
+        named: true,
         wait: true,
     }
 }
@@ -199,6 +200,36 @@ fn every_attempt_is_settled_once() {
 }
 
 #[test]
+fn an_attempt_is_not_open_for_ever() {
+    let rule = "an attempt is closed in time";
+    let open = |run: &mut Run| {
+        run.rows.closed[0].finished_us = 50_000_000;
+        run.task().claimed_us = Some(50_000_001);
+        run.task().finished_us = 50_000_009;
+        run.lines[1] = start(2, 50_000_002, "1-1");
+        run.lines[2] = end(2, 50_000_003, "1-1");
+    };
+    assert_eq!(after(open), [rule]);
+    let away = after(|run| {
+        open(run);
+        run.event(20_000_000, Event::Fault { fault: "restart".to_owned(), host: None, ms: 0 });
+        run.event(26_000_000, Event::Serving);
+    });
+    assert_eq!(away, [""; 0], "nobody could close it while the database was away");
+}
+
+#[test]
+fn what_was_sent_without_an_id_goes_by_the_one_that_was_told() {
+    let named = after(|run| {
+        run.order(|order| (order.id, order.named) = (Uuid::from_u128(9), false));
+        run.event(190, Event::Named { order: Uuid::from_u128(9), id: TASK });
+    });
+    assert_eq!(named, [""; 0]);
+    let never_told = after(|run| run.order(|order| order.id = Uuid::from_u128(9)));
+    assert!(never_told.contains(&"nothing is there that nobody sent"));
+}
+
+#[test]
 fn guests_start_as_the_record_says() {
     assert_eq!(after(|run| run.lines.push(start(3, 1_200, "1-1"))), ["every start is an attempt on record"]);
     let once = "a number starts once, unless the database crashed in between";
@@ -232,6 +263,17 @@ fn nothing_starts_too_late_too_early_or_after_a_cancel() {
         run.stop(1, 20_000, 90_000);
     });
     assert_eq!(stopped_before, ["nothing starts at or after its good_until"], "it could have looked");
+    let expired = |finished_us| {
+        after(|run| {
+            run.order(|order| order.good_until_us = Some(500_000));
+            run.entries.pop();
+            run.lines.drain(1..);
+            let task = run.task();
+            (task.status, task.outcome, task.result, task.finished_us) = (6, Some(4), None, finished_us);
+        })
+    };
+    assert_eq!(expired(200_001), [""; 0], "the host could not tell");
+    assert_eq!(expired(200_000), ["nothing starts at or after its good_until"]);
     let early = after(|run| run.order(|order| order.delay_ms = Some(1)));
     assert_eq!(early, ["a delayed task waits for its time"]);
     let cancelled = after(|run| {
@@ -362,4 +404,85 @@ fn hosts_and_calls_end() {
     assert_eq!(hung, ["every call ends"]);
     let refused = Event::Refused { id: TASK, code: "UNKNOWN_TASK".to_owned(), message: String::new() };
     assert_eq!(after(|run| run.event(900, refused)), ["a send that is right is not refused"]);
+}
+
+#[test]
+fn a_cancel_reaches_the_guest() {
+    let rule = "a guest is interrupted when its task is cancelled";
+    // Attempt 2 began at 1,120.
+    let heeded_after = |us: i64| {
+        move |run: &mut Run| {
+            run.order(|order| order.cancel_after_ms = Some(0));
+            run.event(1_150, Event::Cancelled { id: TASK, answer: "RUNNING".to_owned() });
+            run.lines[2] = end(2, u64::try_from(1_150 + us).expect("later"), "1-1");
+            run.task().finished_us = 1_200 + us;
+        }
+    };
+    assert_eq!(after(heeded_after(5_200_000)), [""; 0]);
+    assert_eq!(after(heeded_after(5_200_001)), [rule]);
+    let cut = |place| {
+        after(|run| {
+            heeded_after(6_000_000)(run);
+            run.event(2_000, Event::Fault { fault: "cut".to_owned(), host: Some(place), ms: 10 });
+        })
+    };
+    assert_eq!(cut(1), [""; 0], "its host may have heard of it too late");
+    assert_eq!(cut(0), [rule], "another one was cut off");
+}
+
+#[test]
+fn a_killed_hosts_tasks_are_taken_back_in_time() {
+    let rule = "the tasks of a killed host are taken back within its lease and 2 s";
+    // Host 0-1 died at 400.
+    let taken_back_after = |us: i64| {
+        move |run: &mut Run| {
+            run.entries.insert(0, Entry { at_us: 0, event: Event::Began { lease_ms: 1_000 } });
+            run.event(3, Event::HostReady { host: "1-1".to_owned() });
+            run.entries.sort_by_key(|entry| entry.at_us);
+            run.rows.closed[0].finished_us = 400 + us;
+            run.task().claimed_us = Some(410 + us);
+            run.task().finished_us = 500 + us;
+            let us = u64::try_from(us).expect("later");
+            run.lines[1] = start(2, 420 + us, "1-1");
+            run.lines[2] = end(2, 430 + us, "1-1");
+        }
+    };
+    assert_eq!(after(taken_back_after(3_000_000)), [""; 0]);
+    assert_eq!(after(taken_back_after(3_000_001)), [rule]);
+    let disturbed = after(|run| {
+        taken_back_after(4_000_000)(run);
+        run.event(2_000, Event::Fault { fault: "terminate".to_owned(), host: None, ms: 0 });
+    });
+    assert_eq!(disturbed, [""; 0]);
+    let nobody_there = after(|run| {
+        taken_back_after(4_000_000)(run);
+        run.event(2_000, Event::HostEnded { host: "1-1".to_owned(), pid: 11, how: End::Drained });
+    });
+    assert_eq!(nobody_there, [""; 0], "its judge was gone");
+}
+
+#[test]
+fn a_drain_waits_for_no_lease() {
+    let rule = "a host that drains gives back what it has";
+    // As in the good run attempt 1 ends as lost, at 1,000, but its host was told to drain.
+    let drained = |run: &mut Run| {
+        run.event(2, Event::HostReady { host: "0-1".to_owned() });
+        run.event(350, Event::Fault { fault: "drain".to_owned(), host: Some(0), ms: 0 });
+        let (host, how) = ("0-1".to_owned(), End::Drained);
+        run.entries[4] = Entry { at_us: 400, event: Event::HostEnded { host, pid: 10, how } };
+        run.entries.sort_by_key(|entry| entry.at_us);
+    };
+    assert_eq!(after(drained), [rule]);
+    let given_back = after(|run| {
+        drained(run);
+        run.rows.closed[0].outcome = 4;
+        (run.task().redeliveries, run.task().releases) = (0, 1);
+    });
+    assert_eq!(given_back, [""; 0]);
+    let stopped = after(|run| {
+        drained(run);
+        run.stop(0, 340, 345);
+        run.entries.sort_by_key(|entry| entry.at_us);
+    });
+    assert_eq!(stopped, [""; 0], "it stood still, and may have been taken for lost");
 }
