@@ -104,9 +104,8 @@ impl Compiler {
                     false => Ok(()),
                 }
             };
-            let hear = async { stderr.read_to_end(&mut words).await };
             // It is not waited for when it says too much: it would go on for ever.
-            let heard = async { tokio::join!(give, hear).1 };
+            let heard = async { tokio::join!(give, stderr.read_to_end(&mut words)).1 };
             tokio::try_join!(take, heard)?;
             child.wait().await
         };

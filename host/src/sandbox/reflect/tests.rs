@@ -250,7 +250,7 @@ fn arguments_take_no_more_memory_than_an_attempt_has() {
     let engine = Engine::new(Config::new().concurrency_support(false)).expect("an engine");
     let list = shape_in(&engine, r#"(component (import "f" (func (param "p" (list bool)))))"#);
     let few = || Budget::of_memory(1_000);
-    let many = json!(vec![true; 20]);
+    let many = Value::from(vec![true; 20]);
     assert!(list.read(&json!([true, true]), &mut few()).is_ok());
     assert!(list.read(&many, &mut few()).is_err());
     assert!(few().take_json(br#"{"a": "[[[[[[[[[[[[[", "b": "\",,,,,,,,,,,,"}"#).is_ok());
