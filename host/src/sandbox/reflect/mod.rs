@@ -21,11 +21,17 @@ use super::Limits;
 use super::attempt::Phase;
 use super::bindings::Failure;
 use super::guest::Guest;
+use crate::task::bounds::{self, TASKS_MAX, TEXT_BYTES_MAX, VERSION_BYTES_MAX};
 use crate::task::{CONTRACT, Descriptor, DescriptorError, Operational, Policy, TaskDescriptor, TaskName};
 
 use failure::{mismatch, plain};
 use read::{Budget, Misfit};
 use shape::{Counter, Name, Shape};
+
+/// The longest name of a function with its interface's, in bytes.
+const FULL_NAME_BYTES_MAX: usize = 512;
+/// How many functions that are not served are told by name.
+const NOTES_MAX: usize = 50;
 
 /// The functions of a component, by their tasks' short names.
 pub(super) struct Functions(BTreeMap<String, Function>);
@@ -44,6 +50,7 @@ struct Function {
     at: ComponentExportIndex,
     params: Params,
     returns: Returns,
+    described: TaskDescriptor,
 }
 
 /// What a function gives back.
@@ -56,7 +63,7 @@ enum Returns {
 
 /// Looks for functions that can be served. The error says why the component cannot be.
 pub(super) fn functions(engine: &Engine, component: &Component, ty: &ComponentType) -> Result<Found, String> {
-    let mut found = Found { functions: Functions(BTreeMap::new()), notes: Vec::new() };
+    let mut found = Search::default();
     for (name, export) in ty.exports(engine) {
         match export.ty {
             ComponentItem::ComponentFunc(ty) => {
@@ -78,10 +85,25 @@ pub(super) fn functions(engine: &Engine, component: &Component, ty: &ComponentTy
             _ => {}
         }
     }
-    Ok(found)
+    let Search { functions, mut notes, untold, .. } = found;
+    if untold > 0 {
+        notes.push(format!("{untold} more functions are not served"));
+    }
+    Ok(Found { functions: Functions(functions), notes })
 }
 
-impl Found {
+/// What was found so far. What it keeps is bounded, whatever the component exports.
+#[derive(Default)]
+struct Search {
+    functions: BTreeMap<String, Function>,
+    notes: Vec<String>,
+    untold: usize,
+    counter: Counter,
+    /// What the functions so far say of themselves, in bytes.
+    text: usize,
+}
+
+impl Search {
     fn add(
         &mut self,
         task: String,
@@ -90,31 +112,50 @@ impl Found {
         ty: &ComponentFunc,
     ) -> Result<(), String> {
         let made = match at {
-            _ if !TaskName::is_part(&task) => Err("its name cannot be a task's"),
-            _ if ty.async_() => Err("it is asynchronous"),
-            None => Err("it is not there"),
-            Some(at) => signature(ty).map(|(params, returns)| (at, params, returns)),
+            _ if !TaskName::is_part(&task) => Err("its name cannot be a task's".to_owned()),
+            _ if full_name.len() > FULL_NAME_BYTES_MAX => Err("its name is too long".to_owned()),
+            _ if ty.async_() => Err("it is asynchronous".to_owned()),
+            None => Err("it is not there".to_owned()),
+            Some(at) => self.function(&task, &full_name, at, ty),
         };
-        let (at, params, returns) = match made {
+        let function = match made {
             Ok(made) => made,
+            Err(_) if self.notes.len() == NOTES_MAX => {
+                self.untold += 1;
+                return Ok(());
+            }
             Err(why) => {
-                self.notes.push(format!("{full_name} is not served: {why}"));
+                let shown: String = full_name.chars().take(FULL_NAME_BYTES_MAX).collect();
+                self.notes.push(format!("{shown} is not served: {why}"));
                 return Ok(());
             }
         };
-        let function = Function { full_name, at, params, returns };
-        match self.functions.0.entry(task) {
-            std::collections::btree_map::Entry::Vacant(free) => {
-                free.insert(function);
-                Ok(())
-            }
-            std::collections::btree_map::Entry::Occupied(taken) => Err(format!(
-                "{} and {} would both be the task {}",
-                taken.get().full_name,
-                function.full_name,
-                taken.key()
-            )),
+        if let Some(taken) = self.functions.get(&task) {
+            return Err(format!("{} and {full_name} would both be the task {task}", taken.full_name));
         }
+        self.functions.insert(task, function);
+        match self.functions.len() > TASKS_MAX {
+            true => Err(format!("more than {TASKS_MAX} of its functions would be tasks")),
+            false => Ok(()),
+        }
+    }
+
+    fn function(
+        &mut self,
+        task: &str,
+        full_name: &str,
+        at: ComponentExportIndex,
+        ty: &ComponentFunc,
+    ) -> Result<Function, String> {
+        self.counter.begin();
+        let (params, returns) = signature(&mut self.counter, ty)?;
+        let described = describe(task, full_name, &params, &returns);
+        let text = self.text + bounds::check_task(&described)?;
+        if text > TEXT_BYTES_MAX {
+            return Err("the component's schemas are too large together".to_owned());
+        }
+        self.text = text;
+        Ok(Function { full_name: full_name.to_owned(), at, params, returns, described })
     }
 }
 
@@ -122,10 +163,9 @@ impl Found {
 type Signature = (Params, Returns);
 type Params = Vec<(Name, Shape)>;
 
-fn signature(ty: &ComponentFunc) -> Result<Signature, &'static str> {
-    let mut counter = Counter::new();
-    let params = ty.params().map(|(name, ty)| counter.shape(&ty).map(|shape| (Name::new(name), shape)));
-    let params = params.collect::<Result<_, _>>()?;
+fn signature(counter: &mut Counter, ty: &ComponentFunc) -> Result<Signature, &'static str> {
+    let params = ty.params().map(|(name, ty)| Ok((counter.name(name)?, counter.shape(&ty)?)));
+    let params = params.collect::<Result<_, &'static str>>()?;
     let returns = match ty.results().next().map(|ty| counter.shape(&ty)).transpose()? {
         None => Returns::Nothing,
         Some(Shape::Result(ok, err)) => Returns::Fallible(ok, err),
@@ -146,13 +186,14 @@ impl Functions {
     pub(super) fn descriptor(&self, name: &str) -> Result<Descriptor, DescriptorError> {
         let version = self.0.values().find_map(|function| {
             let interface = function.full_name.split('#').next()?;
-            interface.split_once('@').map(|(_, version)| version.to_owned())
+            let (_, version) = interface.split_once('@')?;
+            (version.len() <= VERSION_BYTES_MAX).then(|| version.to_owned())
         });
         let descriptor = Descriptor {
             contract: CONTRACT.to_owned(),
             name: name.to_owned(),
             version: version.unwrap_or_else(|| "0.0.0".to_owned()),
-            tasks: self.0.iter().map(|(task, function)| function.describe(task)).collect(),
+            tasks: self.0.values().map(|function| function.described.clone()).collect(),
         };
         descriptor.checked()
     }
@@ -182,31 +223,31 @@ impl Functions {
         callee.call_async(&mut *store, &args, &mut results).await.map_err(called)?;
         drop(args);
         let odd = || called(wasmtime::format_err!("the function returned another type than it has"));
-        function.returns.answer(results.first()).ok_or_else(odd)
+        function.returns.answer(results.first(), limits.result_bytes_max).ok_or_else(odd)
+    }
+}
+
+fn describe(task: &str, full_name: &str, params: &Params, returns: &Returns) -> TaskDescriptor {
+    let args_schema = match params.is_empty() {
+        true => json!({ "type": ["null", "object"], "maxProperties": 0 }),
+        false => shape::object(params.iter().map(|(name, shape)| (name.json.as_str(), shape))),
+    };
+    TaskDescriptor {
+        name: task.to_owned(),
+        description: full_name.to_owned(),
+        args_schema,
+        result_schema: match returns {
+            Returns::Nothing | Returns::Fallible(None, _) => json!({ "type": "null" }),
+            Returns::Plain(shape) => shape.schema(),
+            Returns::Fallible(Some(shape), _) => shape.schema(),
+        },
+        policy: Policy::default(),
     }
 }
 
 impl Function {
-    fn describe(&self, task: &str) -> TaskDescriptor {
-        let args_schema = match self.params.is_empty() {
-            true => json!({ "type": ["null", "object"], "maxProperties": 0 }),
-            false => shape::object(self.params.iter().map(|(name, shape)| (name.json.as_str(), shape))),
-        };
-        TaskDescriptor {
-            name: task.to_owned(),
-            description: self.full_name.clone(),
-            args_schema,
-            result_schema: match &self.returns {
-                Returns::Nothing | Returns::Fallible(None, _) => json!({ "type": "null" }),
-                Returns::Plain(shape) => shape.schema(),
-                Returns::Fallible(Some(shape), _) => shape.schema(),
-            },
-            policy: Policy::default(),
-        }
-    }
-
     fn arguments(&self, args: &[u8], mut budget: Budget) -> Result<Vec<Val>, Misfit> {
-        budget.check_json(args)?;
+        budget.take_json(args)?;
         match serde_json::from_slice(args) {
             Ok(Value::Object(fields)) => {
                 let params = self.params.iter().map(|(name, shape)| (name.json.as_str(), shape));
@@ -224,17 +265,20 @@ impl Returns {
         usize::from(!matches!(self, Self::Nothing))
     }
 
-    /// Result or failure; `None` if the value is of another type.
-    fn answer(&self, value: Option<&Val>) -> Option<Result<Vec<u8>, Failure>> {
-        let json = match (self, value) {
-            (Self::Nothing, _) => Value::Null,
-            (Self::Plain(shape), Some(value)) => shape.write(value)?,
-            (Self::Fallible(shape, _), Some(Val::Result(Ok(value)))) => write::side(shape, value)?,
-            (Self::Fallible(_, shape), Some(Val::Result(Err(value)))) => {
-                return Some(Err(failure::of(shape.as_deref(), value.as_deref())?));
+    /// Result or failure; `None` if the value is of another type. A result of more bytes than it may have is cut one byte
+    /// after them: its length tells.
+    fn answer(&self, value: Option<&Val>, bytes_max: u64) -> Option<Result<Vec<u8>, Failure>> {
+        match (self, value) {
+            (Self::Nothing, _) => Some(Ok(b"null".to_vec())),
+            (Self::Plain(shape), Some(value)) => Some(Ok(shape.json(value, bytes_max)?)),
+            (Self::Fallible(Some(shape), _), Some(Val::Result(Ok(Some(value))))) => {
+                Some(Ok(shape.json(value, bytes_max)?))
             }
-            _ => return None,
-        };
-        Some(Ok(json.to_string().into_bytes()))
+            (Self::Fallible(None, _), Some(Val::Result(Ok(None)))) => Some(Ok(b"null".to_vec())),
+            (Self::Fallible(_, shape), Some(Val::Result(Err(value)))) => {
+                Some(Err(failure::of(shape.as_deref(), value.as_deref(), bytes_max)?))
+            }
+            _ => None,
+        }
     }
 }

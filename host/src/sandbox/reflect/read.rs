@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use wasmtime::component::Val;
 
 use super::shape::{Name, Shape};
+use crate::task::weight;
 
 /// A value that does not fit.
 #[derive(Debug, PartialEq)]
@@ -27,44 +28,53 @@ impl Misfit {
     }
 }
 
-/// How many values arguments may be made of: each takes host memory.
-pub(super) struct Budget(usize);
+/// A value, with what the allocator adds where it stands alone, in bytes.
+const VALUE: usize = 64;
+/// A name beside a value, likewise; its text comes on top.
+const NAME: usize = 64;
 
-impl Budget {
-    /// As many values as fit into this much memory.
-    pub(super) fn of_memory(bytes: u64) -> Self {
-        Self(usize::try_from(bytes).unwrap_or(usize::MAX) / size_of::<Val>())
-    }
-
-    /// Refuses JSON of too many parts before it is taken apart.
-    pub(super) fn check_json(&self, json: &[u8]) -> Result<(), Misfit> {
-        let (mut parts, mut in_string, mut escaped) = (0, false, false);
-        for byte in json {
-            match (in_string, byte) {
-                (true, _) if escaped => escaped = false,
-                (true, b'\\') => escaped = true,
-                (_, b'"') => in_string = !in_string,
-                (false, b',' | b'[' | b'{') => parts += 1,
-                _ => {}
-            }
-        }
-        if parts > self.0 { Err(too_many()) } else { Ok(()) }
-    }
-
-    fn take(&mut self, values: usize) -> Result<(), Misfit> {
-        self.0 = self.0.checked_sub(values).ok_or_else(too_many)?;
-        Ok(())
-    }
+/// How much host memory arguments may take on their way, as JSON and as values.
+pub(super) struct Budget {
+    left: u64,
+    max: u64,
 }
 
-fn too_many() -> Misfit {
-    Misfit::new("it has more values than the memory of an attempt holds")
+impl Budget {
+    /// So many bytes.
+    pub(super) fn of_memory(bytes: u64) -> Self {
+        Self { left: bytes, max: bytes }
+    }
+
+    /// Takes what JSON needs, or refuses it before it is parsed.
+    pub(super) fn take_json(&mut self, json: &[u8]) -> Result<(), Misfit> {
+        self.take_bytes(weight(json))
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Misfit> {
+        self.take_bytes(bytes as u64)
+    }
+
+    /// A name that stands beside a value.
+    fn take_name(&mut self, name: &Name) -> Result<(), Misfit> {
+        self.take(NAME + name.wit.len())
+    }
+
+    fn take_bytes(&mut self, bytes: u64) -> Result<(), Misfit> {
+        let Some(left) = self.left.checked_sub(bytes) else {
+            let max = self.max;
+            return Err(Misfit::new(format!(
+                "on their way the arguments would take more than {max} bytes of the host's memory (memory_bytes_max)"
+            )));
+        };
+        self.left = left;
+        Ok(())
+    }
 }
 
 impl Shape {
     /// A value of this type.
     pub(super) fn read(&self, json: &Value, budget: &mut Budget) -> Result<Val, Misfit> {
-        budget.take(1)?;
+        budget.take(VALUE)?;
         Ok(match self {
             Self::Bool => Val::Bool(json.as_bool().ok_or_else(|| wrong("a boolean", json))?),
             Self::S8 => Val::S8(signed(json)?),
@@ -96,10 +106,15 @@ impl Shape {
                     _ => return Err(wrong("a string of one character", json)),
                 }
             }
-            Self::String => Val::String(string(json)?.to_owned()),
+            Self::String => {
+                let text = string(json)?;
+                budget.take(text.len())?;
+                Val::String(text.to_owned())
+            }
             Self::Bytes => {
                 let text = json.as_str().ok_or_else(|| wrong("a string in base64", json))?;
-                budget.take(text.len() / 4 * 3)?;
+                // As text, as bytes, and as a value for each of these.
+                budget.take((text.len() / 4 * 3).saturating_mul(1 + size_of::<Val>()))?;
                 let bytes = STANDARD
                     .decode(text)
                     .map_err(|error| Misfit::new(format!("it is no base64: {error}")))?;
@@ -127,7 +142,11 @@ impl Shape {
                 Val::Record(read_fields(fields, json, budget)?)
             }
             Self::Variant(cases) => read_case(cases, json, budget)?,
-            Self::Enum(names) => Val::Enum(one_of(names, string(json)?)?.wit.clone()),
+            Self::Enum(names) => {
+                let name = one_of(names, string(json)?)?;
+                budget.take_name(name)?;
+                Val::Enum(name.wit.clone())
+            }
             Self::Flags(names) => {
                 let mut set = Vec::new();
                 for (at, json) in array(json)?.iter().enumerate() {
@@ -136,6 +155,7 @@ impl Shape {
                     if set.contains(name) {
                         return Err(Misfit::new("it is there twice").below(at));
                     }
+                    budget.take(NAME + name.len())?;
                     set.push(name.clone());
                 }
                 Val::Flags(set)
@@ -163,6 +183,7 @@ fn read_fields(
     json: &Map<String, Value>,
     budget: &mut Budget,
 ) -> Result<Vec<(String, Val)>, Misfit> {
+    fields.iter().try_for_each(|(name, _)| budget.take_name(name))?;
     let found = named(fields.iter().map(|(name, shape)| (name.json.as_str(), shape)), json, budget)?;
     Ok(fields.iter().zip(found).map(|((name, _), value)| (name.wit.clone(), value)).collect())
 }
@@ -194,6 +215,7 @@ fn read_case(cases: &[(Name, Option<Shape>)], json: &Value, budget: &mut Budget)
     let Some((name, shape)) = cases.iter().find(|(name, _)| name.json == given) else {
         return Err(none_of(cases.iter().map(|(name, _)| name)));
     };
+    budget.take_name(name)?;
     let value = match (shape, payload) {
         (None, None) => None,
         (Some(shape), Some(json)) => {

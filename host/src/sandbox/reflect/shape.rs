@@ -5,6 +5,10 @@ use wasmtime::component::Type;
 
 /// How many types a function may be made of. Types may share parts, so that a short text makes a huge tree.
 const NODES_MAX: usize = 4_096;
+/// The same for all functions of a component together, which may share them too.
+const COMPONENT_NODES_MAX: usize = 32_768;
+/// All names in all types of a component together, in bytes.
+const NAME_BYTES_MAX: usize = 1 << 20;
 
 /// A type, with its names as JSON has them beside those of WIT.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,31 +45,46 @@ pub(super) struct Name {
     pub(super) json: String,
 }
 
-impl Name {
-    pub(super) fn new(wit: &str) -> Self {
-        Self { wit: wit.to_owned(), json: snake(wit) }
-    }
-}
-
 /// A name of WIT in snake_case. Names there are unique whatever their case, so these are too.
 pub(super) fn snake(wit: &str) -> String {
     wit.replace('-', "_").to_ascii_lowercase()
 }
 
-/// Counts the types of one function.
-pub(super) struct Counter(usize);
+/// Counts the types of a component, function by function.
+#[derive(Default)]
+pub(super) struct Counter {
+    function: usize,
+    component: usize,
+    name_bytes: usize,
+}
 
 impl Counter {
-    pub(super) fn new() -> Self {
-        Self(0)
+    /// Another function begins.
+    pub(super) fn begin(&mut self) {
+        self.function = 0;
+    }
+
+    fn count(&mut self) -> Result<(), &'static str> {
+        (self.function, self.component) = (self.function + 1, self.component + 1);
+        match () {
+            () if self.function > NODES_MAX => Err("its types are too large"),
+            () if self.component > COMPONENT_NODES_MAX => Err("the component's types are too large together"),
+            () => Ok(()),
+        }
+    }
+
+    /// A name, which is kept on both sides.
+    pub(super) fn name(&mut self, wit: &str) -> Result<Name, &'static str> {
+        self.name_bytes += wit.len();
+        match self.name_bytes > NAME_BYTES_MAX {
+            true => Err("the component's names are too long together"),
+            false => Ok(Name { wit: wit.to_owned(), json: snake(wit) }),
+        }
     }
 
     /// The shape of a type. The error says what cannot be JSON.
     pub(super) fn shape(&mut self, ty: &Type) -> Result<Shape, &'static str> {
-        self.0 += 1;
-        if self.0 > NODES_MAX {
-            return Err("its types are too large");
-        }
+        self.count()?;
         Ok(match ty {
             Type::Bool => Shape::Bool,
             Type::S8 => Shape::S8,
@@ -90,17 +109,17 @@ impl Counter {
             Type::Record(record) => Shape::Record(
                 record
                     .fields()
-                    .map(|field| self.shape(&field.ty).map(|shape| (Name::new(field.name), shape)))
-                    .collect::<Result<_, _>>()?,
+                    .map(|field| Ok((self.name(field.name)?, self.shape(&field.ty)?)))
+                    .collect::<Result<_, &'static str>>()?,
             ),
             Type::Variant(variant) => Shape::Variant(
                 variant
                     .cases()
                     .map(|case| {
-                        let payload = case.ty.map(|ty| self.shape(&ty)).transpose();
-                        payload.map(|payload| (Name::new(case.name), payload))
+                        self.count()?;
+                        Ok((self.name(case.name)?, case.ty.map(|ty| self.shape(&ty)).transpose()?))
                     })
-                    .collect::<Result<_, _>>()?,
+                    .collect::<Result<_, &'static str>>()?,
             ),
             Type::Enum(names) => Shape::Enum(self.names(names.names())?),
             Type::Flags(names) => Shape::Flags(self.names(names.names())?),
@@ -122,9 +141,7 @@ impl Counter {
     }
 
     fn names<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<Vec<Name>, &'static str> {
-        let names: Vec<Name> = names.map(Name::new).collect();
-        self.0 += names.len();
-        Ok(names)
+        names.map(|name| self.count().and_then(|()| self.name(name))).collect()
     }
 }
 

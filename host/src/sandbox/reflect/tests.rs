@@ -3,10 +3,10 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Val};
+use wasmtime::component::{Component, Type, Val};
 use wasmtime::{Config, Engine};
 
-use super::read::Budget;
+use super::read::{Budget, Misfit};
 use super::shape::{Counter, Shape};
 
 /// Writes random types as the text of a component.
@@ -91,7 +91,21 @@ fn shape_in(engine: &Engine, text: &str) -> Shape {
     });
     let function = function.expect("a function");
     let param = function.params().next().expect("a parameter").1;
-    Counter::new().shape(&param).expect("a type of values")
+    Counter::default().shape(&param).expect("a type of values")
+}
+
+/// The type `$d`, as a function takes it.
+fn param_in(engine: &Engine, defined: &str) -> Type {
+    let text = format!(
+        "(component {defined} (import \"t\" (type $t (eq $d))) (import \"f\" (func (param \"p\" $t))))"
+    );
+    let component = component(engine, &text);
+    let ty = component.component_type();
+    let function = ty.imports(engine).find_map(|(_, import)| match import.ty {
+        ComponentItem::ComponentFunc(function) => Some(function),
+        _ => None,
+    });
+    function.expect("a function").params().next().expect("a parameter").1
 }
 
 fn value(shape: &Shape, rng: &mut Rng) -> Val {
@@ -134,6 +148,10 @@ fn value(shape: &Shape, rng: &mut Rng) -> Val {
     }
 }
 
+fn text(shape: &Shape, value: &Val) -> Option<String> {
+    shape.json(value, 1 << 20).map(|json| String::from_utf8(json).expect("UTF-8"))
+}
+
 fn read(shape: &Shape, json: &Value) -> Result<Val, (String, String)> {
     let mut budget = Budget::of_memory(1 << 20);
     shape.read(json, &mut budget).map_err(|misfit| (misfit.path, misfit.why))
@@ -151,9 +169,7 @@ fn random_types_and_values_come_back_as_they_were() {
         for _ in 0..20 {
             let value = value(&shape, &mut rng);
             let story = || format!("seed {seed}, round {round}: {value:?} of {shape:?}");
-            let json = shape.write(&value).unwrap_or_else(|| panic!("not written: {}", story()));
-            // As it travels: through text.
-            let text = json.to_string();
+            let text = text(&shape, &value).unwrap_or_else(|| panic!("not written: {}", story()));
             let json: Value = serde_json::from_str(&text).expect("JSON");
             assert!(check.is_valid(&json), "{text} does not fit {schema}: {}", story());
             let back = read(&shape, &json).unwrap_or_else(|wrong| panic!("{wrong:?}: {text}: {}", story()));
@@ -171,7 +187,8 @@ fn whatever_json_a_sender_writes_is_read_or_refused() {
         let (one, other) = (shape(&engine, &mut rng), shape(&engine, &mut rng));
         let check = jsonschema::validator_for(&one.schema()).expect("a schema");
         for _ in 0..20 {
-            let json = other.write(&value(&other, &mut rng)).expect("a value of its type");
+            let json = text(&other, &value(&other, &mut rng)).expect("a value of its type");
+            let json: Value = serde_json::from_str(&json).expect("JSON");
             // What is read fits the schema; what does not fit is refused, with a place.
             match read(&one, &json) {
                 Ok(_) => {
@@ -232,12 +249,29 @@ fn misfits_name_their_place() {
 fn arguments_take_no_more_memory_than_an_attempt_has() {
     let engine = Engine::new(Config::new().concurrency_support(false)).expect("an engine");
     let list = shape_in(&engine, r#"(component (import "f" (func (param "p" (list bool)))))"#);
-    let few = || Budget::of_memory(10 * size_of::<Val>() as u64);
-    let many = json!([true, true, true, true, true, true, true, true, true, true]);
+    let few = || Budget::of_memory(1_000);
+    let many = Value::from(vec![true; 20]);
     assert!(list.read(&json!([true, true]), &mut few()).is_ok());
     assert!(list.read(&many, &mut few()).is_err());
-    assert!(few().check_json(br#"{"a": "[[[[[[[[[[[[[", "b": "\",,,,,,,,,,,,"}"#).is_ok());
-    assert!(few().check_json(b"[[],[],[],[],[],[]]").is_err());
+    assert!(few().take_json(br#"{"a": "[[[[[[[[[[[[[", "b": "\",,,,,,,,,,,,"}"#).is_ok());
+    assert!(few().take_json(b"[[],[],[],[],[],[]]").is_err());
+    let mut both = Budget::of_memory(1_700);
+    both.take_json(many.to_string().as_bytes()).expect("the text alone fits");
+    let Misfit { why, .. } = list.read(&many, &mut both).expect_err("beside its values it does not");
+    assert!(why.contains("more than 1700 bytes") && why.contains("memory_bytes_max"), "{why}");
+}
+
+#[test]
+fn a_result_is_written_no_further_than_it_may_be_long() {
+    let engine = Engine::new(Config::new().concurrency_support(false)).expect("an engine");
+    let list = shape_in(&engine, r#"(component (import "f" (func (param "p" (list (tuple u8 string))))))"#);
+    let value = Val::List(vec![Val::Tuple(vec![Val::U8(7), Val::String("\0".into())]); 100]);
+    let whole = text(&list, &value).expect("written");
+    assert_eq!(whole.len(), 100 * r#"[7,"\u0000"],"#.len() + 1);
+    for max in 0..whole.len() {
+        assert_eq!(list.json(&value, max as u64).map(|json| json.len()), Some(max + 1));
+    }
+    assert_eq!(list.json(&value, whole.len() as u64), Some(whole.into_bytes()));
 }
 
 #[test]
@@ -252,5 +286,27 @@ fn types_that_share_parts_are_counted_as_often_as_they_are_written() {
         panic!("no function")
     };
     let param = function.params().next().expect("a parameter").1;
-    assert_eq!(Counter::new().shape(&param), Err("its types are too large"));
+    assert_eq!(Counter::default().shape(&param), Err("its types are too large"));
+}
+
+#[test]
+fn names_count_as_types_do_wherever_they_stand() {
+    let engine = Engine::new(Config::new().concurrency_support(false)).expect("an engine");
+    let names = |from: usize, to: usize| (from..to).map(|n| format!("\"n{n}\" ")).collect::<String>();
+    let large = param_in(&engine, &format!("(type $d (enum {}))", names(0, 5_000)));
+    assert_eq!(Counter::default().shape(&large), Err("its types are too large"));
+    // Small enough for one function, and too large for as many as may be.
+    let medium = param_in(&engine, &format!("(type $d (enum {}))", names(0, 4_000)));
+    let mut counter = Counter::default();
+    let ended = (0..9).map(|_| {
+        counter.begin();
+        counter.shape(&medium).map(drop)
+    });
+    let ended: Vec<_> = ended.collect();
+    assert_eq!(ended[7], Ok(()));
+    assert_eq!(ended[8], Err("the component's types are too large together"));
+    let long = param_in(&engine, &format!("(type $d (enum \"{}\"))", "n".repeat(90_000)));
+    let mut counter = Counter::default();
+    let ended: Vec<_> = (0..12).map(|_| counter.shape(&long).map(drop)).collect();
+    assert_eq!((ended[10], ended[11]), (Ok(()), Err("the component's names are too long together")));
 }

@@ -117,7 +117,7 @@ async fn limits_hold_for_any_component() {
     let inner = sandbox.clone();
     let report = sandbox.spawn(async move { inner.run(&plugin, call).await }).await.expect("no panic");
     let Outcome::Failed(failure) = report.expect("a report").outcome else { panic!("it ran") };
-    assert!(failure.message.contains("more values"), "{}", failure.message);
+    assert!(failure.message.contains("(memory_bytes_max)"), "{}", failure.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]
