@@ -24,6 +24,9 @@ use super::error::{Fault, one_line};
 const INVALID: u8 = 3;
 /// What the compiler says is kept up to this.
 const WORDS_BYTES_MAX: u64 = 4 << 10;
+/// Native code has up to so many bytes for each of its component, and so many more.
+const CODE_BYTES_EACH: u64 = 32;
+const CODE_BYTES_MORE: u64 = 16 << 20;
 /// More threads compile hardly faster, and each takes memory.
 const THREADS_MAX: usize = 4;
 
@@ -81,9 +84,11 @@ impl Compiler {
             .spawn()
             .map_err(own)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut stdin), Some(mut stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(Fault::Host("the compiler has no pipes".to_owned()));
         };
+        let code_max = (wasm.len() as u64).saturating_mul(CODE_BYTES_EACH).saturating_add(CODE_BYTES_MORE);
+        let mut stdout = stdout.take(code_max.saturating_add(1));
         let (mut code, mut words) = (Vec::new(), Vec::new());
         let talk = async {
             let give = async {
@@ -92,12 +97,22 @@ impl Compiler {
                 drop(stdin);
             };
             let mut stderr = stderr.take(WORDS_BYTES_MAX);
-            let (_, read, heard) =
-                tokio::join!(give, stdout.read_to_end(&mut code), stderr.read_to_end(&mut words));
-            read.and(heard)?;
+            let take = async {
+                stdout.read_to_end(&mut code).await?;
+                match code.len() as u64 > code_max {
+                    true => Err(io::ErrorKind::FileTooLarge.into()),
+                    false => Ok(()),
+                }
+            };
+            // It is not waited for when it says too much: it would go on for ever.
+            let heard = async { tokio::join!(give, stderr.read_to_end(&mut words)).1 };
+            tokio::try_join!(take, heard)?;
             child.wait().await
         };
         let ended = match tokio::time::timeout(Duration::from_millis(timeout_ms), talk).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(Fault::Compiler(format!("its native code has more than {code_max} bytes")));
+            }
             Ok(ended) => ended.map_err(own)?,
             Err(_) => {
                 return Err(Fault::Compiler(format!("it took longer than {timeout_ms} ms (timeout_ms)")));

@@ -64,6 +64,13 @@ async fn a_compiler_that_is_not_there_or_dies_is_told() {
     std::fs::set_permissions(&dies, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("executable");
     let fault = refused(dies.to_str().expect("text"), limits, bytes("text")).await;
     assert!(matches!(&fault, Fault::Compiler(words) if words.contains("signal 11")), "{fault}");
+    let babbles = dir.path().join("babbles");
+    std::fs::write(&babbles, "#!/bin/sh\nexec cat /dev/zero\n").expect("written");
+    std::fs::set_permissions(&babbles, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .expect("executable");
+    let fault = refused(babbles.to_str().expect("text"), limits, bytes("text")).await;
+    let most = bytes("text").len() * 32 + (16 << 20);
+    assert!(fault.to_string().contains(&format!("native code has more than {most} bytes")), "{fault}");
     let says_nothing = refused("/bin/true", limits, bytes("text")).await;
     assert!(matches!(says_nothing, Fault::Invalid(_)), "{says_nothing}");
 }
