@@ -153,6 +153,14 @@ impl Sandbox {
         }))
     }
 
+    /// How many places of the pool guests hold now: instances, memories, tables and stacks. `None` without a pool.
+    #[must_use]
+    pub fn places_taken(&self) -> Option<u64> {
+        let pool = self.engine.pooling_allocator_metrics()?;
+        let others = [pool.memories(), pool.tables(), pool.stacks()].map(|places| places as u64);
+        Some(pool.component_instances() + pool.core_instances() + others.iter().sum::<u64>())
+    }
+
     /// Runs a future on the threads for wasm.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use hostler::sandbox::{Fault, Plugin, PluginError, Sandbox, SandboxConfig};
-use hostler::task::Outcome;
+use hostler::task::verdict::{Verdict, decide};
+use hostler::task::{Claim, Outcome, Report, RetryPolicy, TaskError, TaskId};
 
-use super::{MIB, call, limited, run, sandbox};
+use super::{MIB, limited, run, sandbox};
+
+/// More often than there are places in the pool of two slots.
+const ROUNDS: usize = 5;
 
 /// One component; each part is WebAssembly text, and a part left out behaves.
 struct Crafted {
@@ -64,25 +69,63 @@ impl Crafted {
         loaded.map(Arc::new).map_err(|PluginError { fault, .. }| fault)
     }
 
-    /// What becomes of its one task, five times over; a neighbour still works.
-    async fn ends(&self, memory_bytes_max: u64) -> Outcome {
-        let plugin = self.load().await.unwrap_or_else(|fault| panic!("{fault}"));
-        let sandbox = sandbox();
-        let attempt =
-            || limited("one", "{}", |l| (l.memory_bytes_max, l.cpu_ms_max) = (memory_bytes_max, 200));
-        let first = run(&sandbox, &plugin, attempt()).await.outcome;
-        for _ in 0..4 {
-            assert_eq!(run(&sandbox, &plugin, attempt()).await.outcome, first);
+    /// What becomes of its one task, time and again; a neighbour still works, and every place is given back.
+    async fn ends(&self, memory_bytes_max: u64) -> Result<Vec<u8>, TaskError> {
+        let config = SandboxConfig { slots: 2, threads: 1, ..SandboxConfig::default() };
+        let sandbox = Sandbox::start(config).expect("a sandbox");
+        let load = async |of: &Self| Arc::new(sandbox.load("crafted", of.bytes()).await.expect("loaded"));
+        let (plugin, neighbour) = (load(self).await, load(&Self::default()).await);
+        let mut all = Vec::new();
+        for _ in 0..ROUNDS {
+            let attempt =
+                limited("one", "{}", |l| (l.memory_bytes_max, l.cpu_ms_max) = (memory_bytes_max, 200));
+            all.push(judged(run(&sandbox, &plugin, attempt).await));
+            assert_eq!(sandbox.places_taken(), Some(0), "{all:?}");
+            let beside = run(&sandbox, &neighbour, limited("one", "{}", |_| {})).await;
+            assert_eq!(beside.outcome, Outcome::Returned(b"null".to_vec()));
         }
-        let neighbour = run(&sandbox, &super::misbehaving().await, call("noop", "{}")).await;
-        assert_eq!(neighbour.outcome, Outcome::Returned(b"{}".to_vec()));
-        first
+        let last = all.pop().expect("there was one");
+        for other in all {
+            let code = |ended: &Result<_, TaskError>| ended.as_ref().err().map(|error| error.code.clone());
+            assert_eq!(code(&other), code(&last));
+        }
+        last
+    }
+
+    /// The code and the words that it ends with.
+    async fn fails(&self) -> (String, String) {
+        let error = self.ends(32 * MIB).await.expect_err(self.run);
+        (error.code.to_string(), error.message)
+    }
+}
+
+/// What a host makes of an attempt at a task without retries.
+fn judged(report: Report) -> Result<Vec<u8>, TaskError> {
+    let claim = Claim {
+        id: TaskId::now_v7(),
+        number: 1,
+        task: "crafted.one".to_owned(),
+        attempt: 1,
+        retries: 0,
+        redeliveries: 0,
+        releases: 0,
+        redeliveries_max: 1,
+        max_retries: Some(0),
+        good_until: None,
+        claimed_at: Utc::now(),
+        previous_error: None,
+        args: Vec::new(),
+    };
+    match decide(&claim, &RetryPolicy::default(), report, Utc::now(), 0.0) {
+        Verdict::Complete(result) => Ok(result),
+        Verdict::Fail(error) => Err(error),
+        other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
 async fn what_is_made_by_hand_works() {
-    assert_eq!(Crafted::default().ends(32 * MIB).await, Outcome::Returned(b"null".to_vec()));
+    assert_eq!(Crafted::default().ends(32 * MIB).await, Ok(b"null".to_vec()));
 }
 
 #[tokio::test]
@@ -91,8 +134,9 @@ async fn many_memories_count_as_one() {
         component: "(core module $more (memory 300)) (core instance (instantiate $more)) (core instance (instantiate $more))",
         ..Crafted::default()
     };
-    assert_eq!(many.ends(64 * MIB).await, Outcome::Returned(b"null".to_vec()));
-    assert_eq!(many.ends(32 * MIB).await, Outcome::OutOfMemory(32 * MIB));
+    assert_eq!(many.ends(64 * MIB).await, Ok(b"null".to_vec()));
+    let (code, words) = many.fails().await;
+    assert!(code == "MEMORY_EXCEEDED" && words.contains("33554432"), "{code}: {words}");
     let more = "(core instance (instantiate $more))".repeat(20);
     let too_many = Crafted {
         component: Box::leak(format!("(core module $more (memory 0)) {more}").into_boxed_str()),
@@ -110,8 +154,11 @@ async fn tables_have_an_end() {
         run: "(loop $more (drop (table.grow $t (ref.null func) (i32.const 1000))) (br $more)) unreachable",
         ..Crafted::default()
     };
-    let Outcome::Trapped(reason) = tables.ends(32 * MIB).await else { panic!("it did not trap") };
-    assert!(reason.contains("table elements"), "{reason}");
+    let (code, words) = tables.fails().await;
+    assert!(
+        code == "TRAPPED" && words.contains("20000 table elements (table_elements_max)"),
+        "{code}: {words}"
+    );
 }
 
 #[tokio::test]
@@ -126,17 +173,18 @@ async fn results_that_are_no_json_are_told_apart_from_traps() {
         ),
         ("", "(local.set $n (i32.const 0)) $ANSWER", "EOF"),
     ] {
-        let outcome = Crafted { module, run, ..Crafted::default() }.ends(32 * MIB).await;
-        let Outcome::BadResult(reason) = &outcome else { panic!("{run}: {outcome:?}") };
-        assert!(reason.contains(words), "{reason}");
+        let (code, said) = Crafted { module, run, ..Crafted::default() }.fails().await;
+        assert!(code == "RETURN_TYPE_MISMATCH" && said.contains(words), "{run}: {code}: {said}");
     }
 }
 
 #[tokio::test]
 async fn answers_that_point_nowhere_are_the_guests_fault() {
     let outside = "(i32.store8 (i32.const 32) (i32.const 0)) (i32.store (i32.const 40) (i32.const -16)) (i32.store (i32.const 44) (i32.const 100)) (i32.const 32)";
+    let huge = "(i32.store8 (i32.const 32) (i32.const 0)) (i32.store (i32.const 40) (i32.const 0)) (i32.store (i32.const 44) (i32.const -1)) (i32.const 32)";
     for run in [
         outside,
+        huge,
         // A pointer to the answer that leads out of the memory, or between two words of it.
         "(i32.const -4)",
         "(i32.const 33)",
@@ -145,24 +193,51 @@ async fn answers_that_point_nowhere_are_the_guests_fault() {
         // An error whose code is no text.
         "(i32.store8 (i32.const 32) (i32.const 1)) (i32.store8 (i32.const 64) (i32.const 255)) (i32.store (i32.const 40) (i32.const 64)) (i32.store (i32.const 44) (i32.const 1)) (i32.const 32)",
     ] {
-        let outcome = Crafted { run, ..Crafted::default() }.ends(32 * MIB).await;
-        assert!(matches!(outcome, Outcome::BadResult(_) | Outcome::Trapped(_)), "{run}: {outcome:?}");
+        let (code, words) = Crafted { run, ..Crafted::default() }.fails().await;
+        assert_eq!(code, "RETURN_TYPE_MISMATCH", "{run}: {words}");
     }
-    let huge = "(i32.store8 (i32.const 32) (i32.const 0)) (i32.store (i32.const 40) (i32.const 0)) (i32.store (i32.const 44) (i32.const -1)) (i32.const 32)";
-    let outcome = Crafted { run: huge, ..Crafted::default() }.ends(32 * MIB).await;
-    assert!(
-        matches!(outcome, Outcome::BadResult(_) | Outcome::Trapped(_) | Outcome::OutputTooLarge(_)),
-        "{outcome:?}"
-    );
 }
 
 #[tokio::test]
 async fn a_host_that_wants_memory_for_arguments_is_not_fooled() {
-    for realloc in ["(i32.const -8)", "(i32.const 3)", "unreachable", "(loop $ever (br $ever)) unreachable"] {
-        let outcome = Crafted { realloc, ..Crafted::default() }.ends(32 * MIB).await;
-        // At an address of 3 nothing is wrong with text and bytes.
-        let fine = realloc == "(i32.const 3)";
-        assert_eq!(matches!(outcome, Outcome::Returned(_)), fine, "{realloc}: {outcome:?}");
+    for (realloc, wanted) in [
+        ("(i32.const -8)", "RETURN_TYPE_MISMATCH"),
+        ("unreachable", "TRAPPED"),
+        ("(loop $ever (br $ever)) unreachable", "CPU_EXCEEDED"),
+    ] {
+        let (code, words) = Crafted { realloc, ..Crafted::default() }.fails().await;
+        assert_eq!(code, wanted, "{realloc}: {words}");
+    }
+    // At an address of 3 nothing is wrong with text and bytes.
+    let odd = Crafted { realloc: "(i32.const 3)", ..Crafted::default() };
+    assert_eq!(odd.ends(32 * MIB).await, Ok(b"null".to_vec()));
+}
+
+#[tokio::test]
+async fn a_plugin_that_says_what_nobody_can_store_is_refused_by_the_fields_name() {
+    let says = |version: &str, description: &str| {
+        let about = format!(
+            r#"{{"contract":"hostler:plugin@0.1.0","name":"crafted","version":"{version}","tasks":[{{"name":"one","description":"{description}"}}]}}"#
+        );
+        let size = about.len();
+        let text = about.replace('\\', "\\\\").replace('"', "\\\"");
+        Crafted {
+            module: Box::leak(format!("(data (i32.const 4096) \"{text}\")").into_boxed_str()),
+            describe: Box::leak(
+                format!("(i32.store (i32.const 16) (i32.const 4096)) (i32.store (i32.const 20) (i32.const {size})) (i32.const 16)")
+                    .into_boxed_str(),
+            ),
+            ..Crafted::default()
+        }
+    };
+    let long = "9".repeat(3_000);
+    for (version, description, words) in [
+        (r"1\u0000", "", "its version has the control character U+0000"),
+        (&*long, "", "its version has 3000 bytes; at most 64"),
+        ("1", r"\u001b[2J", "\"one\": its description has the control character U+001B"),
+    ] {
+        let fault = says(version, description).load().await.expect_err(words);
+        assert!(!fault.is_transient() && fault.to_string().contains(words), "{fault}");
     }
 }
 
