@@ -13,7 +13,8 @@ use crate::task::{Claim, RetryPolicy, TaskDescriptor, TaskId, Used};
 use super::exit::{Code, Exit};
 use super::{Context, input, output, plugins};
 
-/// Calls a task of a component directly, with no queue and no database, and prints its result as JSON.
+/// Calls a task of a component directly, with no queue and no database, and prints its result as JSON. What it used stands
+/// on stderr.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// The component.
@@ -48,10 +49,15 @@ impl Run {
         let runner = sandbox.clone();
         let ran = sandbox.spawn(async move { runner.run(&plugin, call).await }).await;
         let report = ran.map_err(|error| Exit::infrastructure(error.to_string()))??;
-        if context.settings.verbose > 0 {
-            let Used { cpu_ms, wall_ms, memory_bytes_peak, result_bytes } = report.used;
-            let (memory, result) = (output::size(memory_bytes_peak), output::size(result_bytes.into()));
-            output::note(format!("cpu {cpu_ms} ms, wall {wall_ms} ms, memory {memory}, result {result}"));
+        let Used { cpu_ms, wall_ms, memory_bytes_peak, result_bytes } = report.used;
+        let (memory, result) = (output::size(memory_bytes_peak), output::size(result_bytes.into()));
+        match context.json() {
+            true => output::note(serde_json::json!(report.used)),
+            false => {
+                output::note(format_args!(
+                    "cpu {cpu_ms} ms, wall {wall_ms} ms, memory {memory}, result {result}"
+                ));
+            }
         }
         // What a host would decide, with no retries: there is nobody to try again.
         match decide(&claim, &RetryPolicy::default(), report, Utc::now(), 0.0) {

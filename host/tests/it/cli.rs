@@ -327,15 +327,19 @@ fn a_direct_call_needs_no_database() {
     let text = text.to_str().expect("UTF-8");
     for task in ["word_count", "text.word_count"] {
         let ran = run(&["run", text, task, r#"{"text":"a b a"}"#]).ends(0);
-        assert_eq!((ran.line(), ran.err.as_str()), (r#"{"words":3,"lines":1,"bytes":5}"#, ""));
+        assert_eq!(ran.line(), r#"{"words":3,"lines":1,"bytes":5}"#);
+        // What it used is one line beside the result.
+        let used = ["cpu ", " ms, wall ", " ms, memory ", " MiB, result 31 B\n"];
+        assert!(used.iter().all(|words| ran.err.contains(words)) && ran.err.lines().count() == 1, "{ran:#?}");
     }
-    run(&["run", text, "word_count", r#"{"text":"a"}"#, "-v"]).ends(0).tells("cpu ");
+    let ran = run(&["run", text, "word_count", r#"{"text":"a"}"#, "--json"]).ends(0);
+    assert!(ran.error()["memory_bytes_peak"].as_u64() >= Some(1 << 20), "{ran:#?}");
     run(&["run", text, "word_cuont"]).ends(4).tells("did you mean word_count?");
     run(&["run", text, "word_count", "{}"]).ends(2).tells("\"text\" is a required property");
     let flaky = component("flaky");
     let args = r#"{"code":"SOLD_OUT","message":"none left"}"#;
     let failed = run(&["run", flaky.to_str().expect("UTF-8"), "always_fail", args]).ends(1);
-    assert_eq!((failed.out.as_str(), failed.err.lines().count()), ("", 1), "{failed:?}");
+    assert_eq!((failed.out.as_str(), failed.err.lines().count()), ("", 2), "{failed:?}");
     assert_eq!(failed.error()["code"], "SOLD_OUT");
 }
 
