@@ -1,5 +1,6 @@
 //! What is printed, and where: the answer on stdout, everything else on stderr.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -10,10 +11,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::exit::Exit;
 
-/// One line of the answer. A reader that has gone away (`| head`) is no error.
+/// One line of the answer, or several. A reader that has gone away (`| head`) is no error.
 pub(super) fn line(text: impl Display) -> Result<(), Exit> {
+    let text = text.to_string();
     let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    match writeln!(stdout, "{}", plain(&text)).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Exit::infrastructure(format!("cannot write to stdout: {error}")))
         }
@@ -23,7 +25,26 @@ pub(super) fn line(text: impl Display) -> Result<(), Exit> {
 
 /// A line for people. That nobody can read it is no error.
 pub(super) fn note(text: impl Display) {
-    let _closed = writeln!(io::stderr().lock(), "{text}");
+    let _closed = writeln!(io::stderr().lock(), "{}", plain(&text.to_string()));
+}
+
+/// Text that gives a terminal no orders, whoever wrote it. What a string of JSON may hold is written as JSON escapes it, and
+/// means the same.
+fn plain(text: &str) -> Cow<'_, str> {
+    let orders = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(orders) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match c {
+            // In JSON it stands between values alone.
+            '\r' => plain.push(' '),
+            c if orders(c) => plain += &format!("\\u{:04x}", u32::from(c)),
+            c => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// Rows in columns, without lines between them: people read them, `awk` too.
@@ -108,6 +129,15 @@ mod tests {
         assert_eq!(duration(Duration::from_micros(1_500_900)), "1s500ms");
         assert_eq!(duration(Duration::from_millis(61_500)), "1m1s");
         assert_eq!(duration(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn a_terminal_gets_no_orders_and_json_keeps_its_meaning() {
+        assert_eq!(plain("one\ttwo\n"), "one\ttwo\n");
+        assert_eq!(plain("\u{1b}[2J\r\u{9b}31mred\0"), "\\u001b[2J \\u009b31mred\\u0000");
+        let json = "{\r\n \"del\": \"\u{7f}\u{85}ü\"}";
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&plain(json)), read(json));
     }
 
     #[test]
