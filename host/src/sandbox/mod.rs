@@ -28,6 +28,7 @@ mod reach;
 mod reflect;
 mod registry;
 mod result;
+mod shape;
 mod stop;
 mod turns;
 

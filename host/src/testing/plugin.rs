@@ -59,6 +59,13 @@ impl Plugin {
         Ok(Self { sandbox, plugin: Arc::new(plugin) })
     }
 
+    /// What its attempts hold of the pool of sandboxes, and what its free places keep; see [`Sandbox::held`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn held(&self) -> Option<(u64, usize)> {
+        self.sandbox.held()
+    }
+
     /// Calls a task: typed (`text::WordCount`), or by name with JSON, `"text.word_count"` or `"word_count"`.
     /// Blocks until it returns or its limits end it; any thread may call it.
     ///

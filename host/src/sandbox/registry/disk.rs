@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::sandbox::error::Fault;
 use crate::sandbox::grants::GRANTS_BYTES_MAX;
-use crate::sandbox::load::COMPONENT_BYTES_MAX;
+use crate::sandbox::shape::COMPONENT_BYTES_MAX;
 
 /// At the start, a file this old is taken as finished without a second look.
 const OLD: Duration = Duration::from_secs(1);

@@ -1,4 +1,5 @@
-//! Every hostile behaviour in one table: its exact code, a neighbour that still works, and its place given back.
+//! Every hostile behaviour in one table: its exact code, a neighbour that still works, and its places and its
+//! memory given back.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,6 +13,10 @@ use crate::support::own_plugins;
 
 /// More often than there are places in the pool: whoever keeps one is found out.
 const ROUNDS: usize = 5;
+
+/// What the free places of a pool for two may keep of memory, so that the next guest finds it warm: for each of four,
+/// 128 KiB of each of four memories, and 16 KiB of each of eight tables.
+const KEPT_BYTES_MAX: usize = 4 * (4 * 128 + 8 * 16) << 10;
 
 /// What an operator might write for a stranger, small enough for each limit to be met.
 fn grants(data: &Path, port: u16) -> String {
@@ -120,6 +125,9 @@ fn each_hostile_behaviour_has_its_code_and_hurts_nobody() {
             assert_eq!(found.as_deref(), *code, "round {round}, {task} {args}: {ended:?}");
             let neighbour = plugin.call("noop", json!({})).expect("a neighbour finishes");
             assert_eq!(neighbour, json!({}), "after {task} {args}");
+            let (places, bytes) = plugin.held().expect("a pool");
+            assert_eq!(places, 0, "round {round}: {task} {args} keeps places");
+            assert!(bytes <= KEPT_BYTES_MAX, "round {round}: {task} {args} leaves {bytes} bytes");
         }
     }
     assert_eq!(fs::read_to_string(data.join("inside")).expect("read"), "hello");

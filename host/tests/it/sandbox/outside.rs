@@ -149,7 +149,11 @@ async fn a_guest_whose_name_moves_reaches_only_what_was_checked() {
         let grants = format!("[[http]]\norigin = \"{url}\"\nprivate = {private}");
         let plugin = sandbox.load_granted("misbehave", bytes("misbehave"), Some(&grants)).await;
         let args = format!(r#"{{"url": "{url}{path}", "times": {times}}}"#);
-        let report = run(&sandbox, &Arc::new(plugin.expect("granted")), call("fetch", &args)).await;
+        let plugin = Arc::new(plugin.expect("granted"));
+        let report = run(&sandbox, &plugin, call("fetch", &args)).await;
+        let neighbour = run(&sandbox, &plugin, call("noop", "{}")).await;
+        assert_eq!(neighbour.outcome, Outcome::Returned(b"{}".to_vec()), "a neighbour finishes");
+        assert_eq!(sandbox.held().map(|(places, _)| places), Some(0), "places and memory are given back");
         (report, asked.load(Ordering::SeqCst))
     };
     // As a public name of the guest's own that turns to this machine, to its network, to all of them at once.
