@@ -92,7 +92,7 @@ async fn connections_that_fall_silent_are_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_whose_connections_are_refused_asks_at_its_usual_pace() {
     let database = crate::support::database();
-    let wire = Wire::to(&database.url()).await;
+    let wire = Wire::to(database.url()).await;
     let host = host(wire.url(), |c| c.lease = LEASE).await;
     wire.cut();
     let (began, before) = (Instant::now(), wire.attempts());
