@@ -146,7 +146,7 @@ impl Orders {
             }
             _ => {}
         }
-        order.named = way != Way::Client || order.key.is_some() || order.n % 4 == 0;
+        order.named = way != Way::Client || order.key.is_some() || order.n.is_multiple_of(4);
         order
     }
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("reach", include_str!("../../../migrations/0006_reach.sql")),
     ("late", include_str!("../../../migrations/0007_late.sql")),
     ("recovery", include_str!("../../../migrations/0008_recovery.sql")),
+    ("values", include_str!("../../../migrations/0009_values.sql")),
 ];
 
 /// The newest version of the schema that this program knows.

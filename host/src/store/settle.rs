@@ -43,7 +43,7 @@ impl Settle {
         let verdict = match &self.verdict {
             Verdict::Complete(result) => result.len(),
             Verdict::Fail(e) | Verdict::Retry(e, _) => error(e),
-            Verdict::Release(reason) => reason.len(),
+            Verdict::Release(reason) | Verdict::Postpone(reason) => reason.len(),
             Verdict::Cancel | Verdict::Expire => 0,
         };
         ROW + verdict + self.log_tail.len()

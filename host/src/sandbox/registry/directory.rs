@@ -275,8 +275,8 @@ impl Directory {
         };
         self.owners.retain(|name, file| holds(file, name));
         self.settle_names();
-        let mut next = Loaded::default();
-        next.compiling = self.files.values().filter(|entry| entry.to_compile.is_some()).count();
+        let compiling = self.files.values().filter(|entry| entry.to_compile.is_some()).count();
+        let mut next = Loaded { compiling, ..Loaded::default() };
         for (file, entry) in &self.files {
             let tell = |message| Problem { file: file.clone(), message };
             if let Some(plugin) = &entry.plugin {

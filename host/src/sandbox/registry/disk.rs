@@ -191,6 +191,6 @@ mod tests {
         let expected = ["links", "plugins", "releases/1"].map(|path| root.join(path));
         assert_eq!(within("plugins/a.wasm"), expected);
         symlink("b", root.join("a")).and_then(|()| symlink("a", root.join("b"))).expect("linked");
-        assert_eq!(within("a"), [root.clone()], "a circle has an end");
+        assert_eq!(within("a"), std::slice::from_ref(&root), "a circle has an end");
     }
 }

@@ -1,12 +1,13 @@
 //! Values that outlive their tasks: in granted buckets, within their bounds, whatever host reads them.
 
 use std::fs;
+use std::time::Duration;
 
 use hostler::TaskError;
 use hostler::dispatch::Host;
 use serde_json::{Value, json};
 
-use super::{send, start};
+use super::{count, send, start, until};
 use crate::support::{Database, LONG, database, own_plugins};
 
 async fn host(database: &Database, grants: &str) -> (Host, tempfile::TempDir) {
@@ -54,6 +55,37 @@ async fn numbers_add_up_whoever_counts_at_the_same_time() {
     }
     seen.sort_unstable();
     assert_eq!(seen, (1..=20).collect::<Vec<_>>());
+    host.drain(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_waits_for_a_bucket_is_cancelled_and_holds_nobody_up() {
+    let database = database();
+    let dir = own_plugins(&["misbehave"]);
+    fs::write(dir.path().join("misbehave.toml"), "[keyvalue]\nbuckets = [\"one\"]").expect("written");
+    let host = start(&database, |config| {
+        config.plugins = dir.path().to_owned();
+        // Locks are waited for as long as a quarter of it, which is longer than this test takes.
+        config.lease = Duration::from_secs(120);
+    })
+    .await;
+    let args = json!({"bucket": "one", "set": [["a", 1]]});
+    store(&database, args.clone()).await.expect("granted");
+    let mut holder = database.conn().await;
+    let hold = "begin; select from hostler.bucket for update";
+    sqlx::raw_sql(hold).execute(&mut holder).await.expect("locked");
+
+    let client = database.client().await;
+    let stuck = send(&client, "misbehave.store", args.clone()).await;
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    until("it waits for the bucket", async || count(&database, waits).await == 1).await;
+    stuck.cancel().await.expect("its task is not locked meanwhile");
+    let ended = stuck.get(Some(LONG)).await.expect_err("cancelled");
+    assert_eq!(ended.code.to_string(), "TASK_CANCELLED");
+    assert_eq!(count(&database, waits).await, 1, "the attempt did not wait for the end of that");
+
+    sqlx::raw_sql("rollback").execute(&mut holder).await.expect("unlocked");
+    store(&database, args).await.expect("the next one finds it free");
     host.drain(LONG).await;
 }
 

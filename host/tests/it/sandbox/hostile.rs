@@ -16,7 +16,7 @@ const ROUNDS: usize = 5;
 
 /// What the free places of a pool for two may keep of memory, so that the next guest finds it warm: for each of four,
 /// 128 KiB of each of four memories, and 16 KiB of each of eight tables.
-const KEPT_BYTES_MAX: usize = 4 * (4 * 128 + 8 * 16) << 10;
+const KEPT_BYTES_MAX: usize = (4 * (4 * 128 + 8 * 16)) << 10;
 
 /// What an operator might write for a stranger, small enough for each limit to be met.
 fn grants(data: &Path, port: u16) -> String {

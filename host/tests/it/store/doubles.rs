@@ -98,7 +98,7 @@ async fn a_double_of_a_dead_host_keeps_nobody_from_recovery() {
     let mut conn = stage.other().await;
     assert_eq!(claim_on(&mut conn, DEAD, 1, stage.lane).await.len(), 3);
     stage.bury(DEAD).await;
-    store::recover(&mut stage.conn, 10).await.expect("an answer");
+    super::stage::recover(&mut stage.conn).await;
     stage.stays_as_it_was(ends).await;
     // Whose attempt failed goes back to its lane, and is found out when it is settled.
     let claims = stage.claim(1).await;

@@ -1,6 +1,7 @@
 //! Databases that older programs made, and programs that are older than the database.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use hostler::store::{SCHEMA_VERSION, migrate, schema_version};
 use hostler::{AttemptOutcome, Include, Status, TaskId};
@@ -9,7 +10,10 @@ use sqlx::migrate::Migrator;
 
 use crate::support::{Database, LONG, database, host};
 
-static ALL: Migrator = sqlx::migrate!("../migrations");
+async fn all() -> Migrator {
+    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations"));
+    Migrator::new(dir).await.expect("migrations")
+}
 
 /// A database as a program knew it whose newest schema had this version.
 async fn of_version(version: i64) -> Database {
@@ -17,7 +21,7 @@ async fn of_version(version: i64) -> Database {
     let mut conn = database.conn().await;
     let before = "drop schema hostler cascade; create schema hostler; set search_path = hostler";
     sqlx::raw_sql(before).execute(&mut conn).await.expect("as new");
-    let known = ALL.iter().filter(|m| m.version <= version).cloned().collect();
+    let known = all().await.iter().filter(|m| m.version <= version).cloned().collect();
     let then = Migrator { migrations: Cow::Owned(known), ..Migrator::DEFAULT };
     then.run_direct(&mut conn).await.expect("the schema of then");
     assert_eq!(schema_version(&mut conn).await.expect("an answer"), Some(version));
@@ -69,7 +73,7 @@ impl Live {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_lives_in_an_older_database_lives_on_in_the_newest() {
-    let versions: Vec<i64> = ALL.iter().map(|migration| migration.version).collect();
+    let versions: Vec<i64> = all().await.iter().map(|migration| migration.version).collect();
     for version in versions.iter().copied().filter(|version| *version < SCHEMA_VERSION) {
         let database = of_version(version).await;
         let live = Live::in_it(&database).await;
