@@ -61,7 +61,7 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
         (
             "insert_again",
             include_str!("../../../sql/insert_again.sql"),
-            insert.join(", "),
+            format!("{}, true", insert.join(", ")),
             vec!["ModifyTable task"],
         ),
         (
