@@ -84,7 +84,9 @@ async fn run(
     stop: Stop,
     calls: Option<Arc<Calls>>,
 ) -> Settle {
-    let report = if claim.good_until.is_some_and(|until| until <= shift.clock().latest()) {
+    let report = if let Some(until) = claim.good_until.filter(|until| *until <= shift.clock().latest()) {
+        // It may be late, so it does not start; and it is not said to be over before it is for sure.
+        tokio::time::sleep((until - shift.clock().now()).to_std().unwrap_or_default()).await;
         never_ran(Outcome::Expired)
     } else if !shift.lease().holds() {
         let reason = "the host's lease ran out before the attempt could start";
