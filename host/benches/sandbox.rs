@@ -9,9 +9,15 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use hostler::sandbox::{Call, Limits, Sandbox, SandboxConfig, Stop};
 use hostler::task::{Outcome, TaskId};
-use wasmtime::component::{Component, Linker, ResourceTable};
+use hyper::{Request, Response};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker, ResourceTable, ResourceType};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, p2};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
 
 mod bindings {
     wasmtime::component::bindgen!({ world: "plugin", path: "../wit", exports: { default: async } });
@@ -101,6 +107,30 @@ struct Bare {
 struct State {
     wasi: WasiCtx,
     table: ResourceTable,
+    http: WasiHttpCtx,
+    hooks: Silent,
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// The component imports HTTP, and no attempt here uses it.
+struct Silent;
+
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+impl WasiHttpHooks for Silent {
+    fn send_request(
+        &mut self,
+        _: Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
 }
 
 impl Bare {
@@ -121,15 +151,39 @@ impl Bare {
         let engine = Engine::new(&config).expect("an engine");
         let mut linker: Linker<State> = Linker::new(&engine);
         p2::add_to_linker_async(&mut linker).expect("WASI");
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).expect("HTTP");
         let component = Component::from_binary(&engine, wasm).expect("compiled");
-        // `noop` asks the host for nothing else; if that changes, the trap fails the assertion in `run`.
-        linker.define_unknown_imports_as_traps(&component).expect("the rest");
+        // What else it imports, `noop` does not call; if that changes, the trap fails the assertion in `run`.
+        for (name, import) in component.component_type().imports(&engine) {
+            if let ComponentItem::ComponentInstance(instance) = import.ty
+                && !name.starts_with("wasi:") | name.starts_with("wasi:keyvalue/")
+            {
+                let mut traps = linker.instance(name).expect("once");
+                for (name, export) in instance.exports(&engine) {
+                    let linked = match export.ty {
+                        ComponentItem::ComponentFunc(_) => {
+                            traps.func_new(name, |_, _, _, _| wasmtime::bail!("nothing is there"))
+                        }
+                        ComponentItem::Resource(_) => {
+                            traps.resource(name, ResourceType::host::<()>(), |_, _| Ok(()))
+                        }
+                        _ => Ok(()),
+                    };
+                    linked.expect("a trap");
+                }
+            }
+        }
         let pre = PluginPre::new(linker.instantiate_pre(&component).expect("linked")).expect("a plugin");
         Self { engine, pre }
     }
 
     async fn run(&self) {
-        let state = State { wasi: WasiCtx::builder().build(), table: ResourceTable::new() };
+        let state = State {
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+            http: WasiHttpCtx::new(),
+            hooks: Silent,
+        };
         let mut store = Store::new(&self.engine, state);
         let plugin = self.pre.instantiate_async(&mut store).await.expect("instantiated");
         let result = plugin.hostler_plugin_guest().call_run(&mut store, "noop", b"{}").await;
