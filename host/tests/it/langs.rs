@@ -8,10 +8,12 @@ mod new;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use hostler::Client;
 use hostler::dispatch::{Host, HostConfig};
+use hostler::{Client, SendErrorCode};
 use serde_json::{Value, json};
+use tokio::time::{Instant, interval};
 
 use crate::support::{Database, LONG, database, host_config};
 
@@ -106,7 +108,18 @@ impl Stage {
     }
 
     async fn get(&self, task: &str, args: Value) -> Result<Value, hostler::TaskError> {
-        self.client.send(task, args).await.expect("sent").get(Some(LONG)).await
+        // What takes long to compile is served later than the host is ready.
+        let ends = Instant::now() + 3 * LONG;
+        let mut turns = interval(Duration::from_millis(100));
+        let sent = loop {
+            match self.client.send(task, args.clone()).await {
+                Err(error) if error.code == SendErrorCode::UnknownTask && Instant::now() < ends => {
+                    turns.tick().await;
+                }
+                sent => break sent,
+            }
+        };
+        sent.expect("sent").get(Some(LONG)).await
     }
 
     /// What a sender gets that nobody checked for.

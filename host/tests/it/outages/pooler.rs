@@ -69,7 +69,8 @@ impl Pooler {
         let child = as_account(&program.path).arg(&file).stderr(std::process::Stdio::null()).spawn();
         let pooler = Self { child: child.expect("it runs"), dir };
         let began = std::time::Instant::now();
-        while !pooler.dir.path().join(".s.PGSQL.6432").exists() {
+        // The socket is there a moment before anybody listens.
+        while std::os::unix::net::UnixStream::connect(pooler.dir.path().join(".s.PGSQL.6432")).is_err() {
             assert!(began.elapsed() < LONG, "it never listened: {}", pooler.words());
         }
         pooler

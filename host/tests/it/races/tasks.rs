@@ -46,7 +46,7 @@ async fn expire_against_claim() {
     let mut ledger = Ledger::open().await;
     let session = ledger.join().await;
     let late = |ledger: &Ledger| hostler::store::SendOptions {
-        good_until: Some(Utc::now() + std::time::Duration::from_millis(300)),
+        good_until: Some(Utc::now() + std::time::Duration::from_secs(2)),
         ..ledger.options()
     };
     // The claim is first: the sweep leaves it alone, whatever the time is when it commits.
