@@ -285,6 +285,6 @@ fn named(name: &str) -> Result<(), String> {
 
 impl cancellation::Host for Guest {
     fn requested(&mut self) -> bool {
-        self.facts.stop.is_requested()
+        self.facts.stop.is_cancelled()
     }
 }

@@ -56,14 +56,14 @@ impl Stop {
         });
     }
 
-    /// Whether anything was asked.
-    #[must_use]
-    pub fn is_requested(&self) -> bool {
-        self.0.requested.load(Ordering::Acquire)
+    /// Whether the guest is to end by itself. Of an interrupt it learns nothing: its task is run again, and what it had
+    /// so far must not pass for a result.
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self.wish(), Wish::Cancel(_))
     }
 
     pub(super) fn wish(&self) -> Wish {
-        if !self.is_requested() {
+        if !self.0.requested.load(Ordering::Acquire) {
             return Wish::GoOn;
         }
         self.0.wish.lock().unwrap_or_else(PoisonError::into_inner).clone()

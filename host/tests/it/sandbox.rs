@@ -310,6 +310,12 @@ async fn an_interrupt_ends_a_guest_at_once_even_in_a_host_call() {
 }
 
 #[tokio::test]
+async fn an_interrupt_is_no_cancel_that_a_guest_could_answer_with_a_result() {
+    let outcome = interfere("spin_until_cancelled", |stop| stop.interrupt("shutdown")).await;
+    assert_eq!(outcome, Outcome::Interrupted("shutdown".to_owned()));
+}
+
+#[tokio::test]
 async fn what_is_stopped_before_it_starts_never_runs() {
     let cancelled = call("trap", "{}");
     cancelled.stop.cancel(LONG);
