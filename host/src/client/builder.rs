@@ -9,6 +9,7 @@ use crate::store::{Between, Connect, Doorbell, Store};
 
 use super::blocking::{Home, refuse_inside_a_runtime};
 use super::catalogue::Catalogue;
+use super::looks::Looks;
 use super::waiters::Waiters;
 use super::{Client, ConnectError, Inner};
 
@@ -121,12 +122,13 @@ impl ClientBuilder {
         let connect = Connect::parse(&self.url)?.with_direct(self.direct_url.as_deref())?;
         let pooled = crate::store::between(&connect).await? == Between::Transactions;
         let store = Store::open(&connect, self.settings.connections_max);
-        let mut conn = store.pool().acquire().await?;
+        let mut conn = crate::store::lend(store.pool()).await?;
         crate::store::within(crate::store::ANSWER_MAX, crate::store::refuse_newer(&mut conn)).await?;
         drop(conn);
         let listen = self.settings.listen && (!pooled || connect.has_direct());
         let inner = Inner {
             catalogue: Catalogue::new(store.clone()),
+            looks: Looks::new(store.clone()),
             waiters: Waiters::new(store.clone(), connect.clone(), listen, home.handle().clone()),
             store,
             doorbell: Doorbell::start(connect),

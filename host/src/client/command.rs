@@ -92,7 +92,7 @@ async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result
             sent => return sent.map(|()| command.task.id).map_err(failed),
         }
     }
-    let mut conn = store.pool().acquire().await.map_err(|e| failed(e.into()))?;
+    let mut conn = crate::store::lend(store.pool()).await.map_err(failed)?;
     let writing = async {
         let mut tx = crate::store::begin(&mut conn).await.map_err(failed)?;
         // A first try without a key was the one statement above, and may still be on its way.
@@ -106,7 +106,7 @@ async fn once(client: &Client, command: &mut SendPayload, again: bool) -> Result
     if written.as_ref().is_err_and(|error| error.code == SendErrorCode::EnqueueFailed) {
         store.distrust();
         // It may answer no more, and must not commit what is repeated elsewhere.
-        conn.close_on_drop();
+        conn.give_up();
     }
     written
 }

@@ -151,8 +151,7 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     }
 
     async fn look(&self) -> Result<Looked, TaskError> {
-        let looks = self.client.inner.store.look(&[self.id]).await.map_err(broker)?;
-        match looks.into_iter().next() {
+        match self.client.inner.looks.look(self.id).await? {
             Some(look) => Ok(self.judge(look)),
             None => Err(self.not_found()),
         }

@@ -24,6 +24,7 @@ mod error;
 mod handle;
 mod heard;
 mod info;
+mod looks;
 mod rerun;
 mod send;
 mod waiters;
@@ -41,6 +42,7 @@ use crate::task::{Status, TaskError, TaskId};
 use blocking::Home;
 use builder::Settings;
 use catalogue::Catalogue;
+use looks::Looks;
 use waiters::Waiters;
 
 pub use crate::store::{About, ListedHost, ListedSuspect, ListedTask, StoreError as ConnectError};
@@ -69,6 +71,7 @@ struct Inner {
     store: Store,
     catalogue: Catalogue,
     doorbell: Doorbell,
+    looks: Looks,
     waiters: Waiters,
     settings: Settings,
     /// Tasks whose large arguments were warned of.
@@ -225,10 +228,10 @@ impl Client {
     /// # Errors
     /// [`ConnectError`].
     pub async fn schema_version(&self) -> Result<Option<i64>, ConnectError> {
-        let mut conn = self.inner.store.pool().acquire().await.map_err(StoreError::Database)?;
+        let mut conn = crate::store::lend(self.inner.store.pool()).await?;
         let version = within(ANSWER_MAX, crate::store::schema_version(&mut conn)).await;
         if let Err(StoreError::NoAnswer { .. }) = version {
-            conn.close_on_drop();
+            conn.give_up();
         }
         version
     }

@@ -173,7 +173,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let catalogue = &self.client.inner.catalogue;
         let entry = catalogue.task(&command.name, self.unpublished).await?;
         // From here on with this one connection: a second one may not be there.
-        let mut conn = rows.sends().acquire().await.map_err(|e| failed(e.into()))?;
+        let mut conn = store::lend(rows.sends()).await.map_err(failed)?;
         let began = Instant::now();
         let head = head(command.name.as_str(), &command.options);
         let mut handles = Vec::new();
@@ -207,7 +207,7 @@ impl<'c, R: TaskRef> Send<'c, R> {
         let sent = sending().await;
         if sent.as_ref().is_err_and(|error| error.code == SendErrorCode::EnqueueFailed) {
             // It may answer no more.
-            conn.close_on_drop();
+            conn.give_up();
         }
         sent?;
         ring(self.client, &command.options);

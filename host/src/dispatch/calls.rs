@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use crate::sandbox::HostCalls;
-use crate::store::{Doorbell, Kept, PgPool, SentChild, StoreError};
+use crate::store::{ANSWER_MAX, Doorbell, Kept, PgPool, SentChild, StoreError, within};
 use crate::task::{Claim, NewChild, Session, TaskId};
 
 use super::clock::Lease;
@@ -55,12 +55,14 @@ impl Calls {
         (self.session, self.task, self.claim)
     }
 
-    /// Asks the database from the host's own threads. Started at once; what nobody waits for any more still ends.
+    /// Asks the database from the host's own threads. Started at once; what nobody waits for any more still ends, and
+    /// so does what a connection that fell silent was asked: there are few of them, for all guests together.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
-        let (asked, failed, task) = (self.runtime.spawn(question), self.failed.clone(), self.task);
+        let (asked, failed, task) =
+            (self.runtime.spawn(within(ANSWER_MAX, question)), self.failed.clone(), self.task);
         async move { asked.await.map_err(|_| CLOSING.to_owned())?.map_err(|error| told(&error, task, &failed)) }
     }
 

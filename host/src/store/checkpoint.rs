@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{PgPool, StoreError, sql};
+use super::{PgPool, StoreError, lend, sql};
 use crate::task::{Session, TaskId};
 
 /// How many steps a task may keep.
@@ -40,7 +40,7 @@ pub async fn keep(
         .bind(value)
         .bind(STEPS_MAX)
         .bind(BYTES_MAX)
-        .fetch_one(pool)
+        .fetch_one(&mut *lend(pool).await?)
         .await?;
     Ok(match (row.try_get("held")?, row.try_get("kept")?) {
         (false, _) => Kept::Lost,
@@ -54,7 +54,7 @@ pub async fn keep(
 /// # Errors
 /// [`StoreError::Database`].
 pub async fn recall(pool: &PgPool, task: TaskId, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = sql!("recall").bind(task).bind(name).fetch_optional(pool).await?;
+    let row = sql!("recall").bind(task).bind(name).fetch_optional(&mut *lend(pool).await?).await?;
     row.map(|row| Ok(row.try_get("value")?)).transpose()
 }
 

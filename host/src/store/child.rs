@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{Lane, PgConnection, PgPool, StoreError, sql};
+use super::{Lane, PgConnection, PgPool, StoreError, lend, sql};
 use crate::task::{NewChild, Session, TaskId};
 
 /// What came of sending a child.
@@ -36,7 +36,7 @@ pub async fn send_child(
         .bind(child.delay_ms)
         .bind(bound(child.depth_max))
         .bind(bound(child.family_max))
-        .fetch_optional(pool)
+        .fetch_optional(&mut *lend(pool).await?)
         .await?;
     let Some(row) = row else { return Ok(SentChild::Lost) };
     Ok(match row.try_get("said")? {

@@ -36,7 +36,7 @@ pub use checkpoint::{Kept, keep, recall, sweep};
 pub use child::{SentChild, send_child, sweep_families};
 pub use claim::{Claimed, Mark, adopt, claim, fence};
 use connect::Trust;
-pub use connect::{Between, Connect, Role, aim, between, conn, idle_pool, pool, waits_for_ever};
+pub use connect::{Between, Connect, Lent, Role, aim, between, conn, idle_pool, lend, pool, waits_for_ever};
 pub use error::StoreError;
 pub use gauge::{Counters, Drained};
 pub use host::{Cancel, HostRow, Observation, Poll, beat, cancels_seen, declare_lost, join, leave, poll};
@@ -61,7 +61,6 @@ pub use wake::{Doorbell, Listener, Wake, channel, pack_ids, unpack_ids};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use tokio_util::sync::DropGuard;
@@ -146,11 +145,11 @@ impl Store {
         pool: &PgPool,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let mut conn = pool.acquire().await.map_err(|error| self.failed(error))?;
+        let mut conn: Lent = pool.acquire().await.map_err(|error| self.failed(error))?.into();
         let asks = async { query.fetch_all(&mut *conn).await.map_err(|error| self.failed(error)) };
         let answer = within(ANSWER_MAX, asks).await;
         if let Err(StoreError::NoAnswer { .. }) = answer {
-            conn.close_on_drop();
+            conn.give_up();
             self.trust.lost();
         }
         answer
@@ -158,11 +157,11 @@ impl Store {
 
     /// A connection for a send. Where there are several servers, a long wait sets off the search for the one that
     /// takes writes.
-    async fn send_conn(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    async fn send_conn(&self) -> Result<Lent, StoreError> {
         if self.following.is_none() {
-            return self.hot.acquire().await;
+            return lend(&self.hot).await;
         }
-        let mut acquiring = std::pin::pin!(self.hot.acquire());
+        let mut acquiring = std::pin::pin!(lend(&self.hot));
         match tokio::time::timeout(ACQUIRE_SLOW, &mut acquiring).await {
             Ok(acquired) => acquired,
             Err(_) => {

@@ -49,7 +49,7 @@ impl Store {
         let mut conn = self.send_conn().await?;
         let answer = within(ANSWER_MAX, insert(&mut conn, options, tasks, true)).await;
         if let Err(StoreError::NoAnswer { .. }) = answer {
-            conn.close_on_drop();
+            conn.give_up();
         }
         answer
     }

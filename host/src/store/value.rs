@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{PgPool, StoreError, sql};
+use super::{PgPool, StoreError, lend, sql};
 use crate::task::{Session, TaskId};
 
 /// How many keys one page of a listing has.
@@ -54,7 +54,7 @@ impl BucketMax {
 /// # Errors
 /// [`StoreError::Database`].
 pub async fn value(pool: &PgPool, at: &ValueKey) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = sql!("value").bind(&at.bucket).bind(&at.key).fetch_optional(pool).await?;
+    let row = sql!("value").bind(&at.bucket).bind(&at.key).fetch_optional(&mut *lend(pool).await?).await?;
     row.map(|row| Ok(row.try_get("value")?)).transpose()
 }
 
@@ -79,7 +79,7 @@ pub async fn set_value(
         .bind(value)
         .bind(keys)
         .bind(bytes)
-        .fetch_one(pool)
+        .fetch_one(&mut *lend(pool).await?)
         .await?;
     Ok(written(row.try_get("said")?, ()))
 }
@@ -99,7 +99,7 @@ pub async fn delete_value(
         .bind(claim)
         .bind(&at.bucket)
         .bind(&at.key)
-        .fetch_one(pool)
+        .fetch_one(&mut *lend(pool).await?)
         .await?;
     Ok(if row.try_get("held")? { Written::Yes(()) } else { Written::Lost })
 }
@@ -125,7 +125,7 @@ pub async fn add_value(
         .bind(delta.to_string())
         .bind(keys)
         .bind(bytes)
-        .fetch_one(pool)
+        .fetch_one(&mut *lend(pool).await?)
         .await?;
     let sum: Option<String> = row.try_get("sum")?;
     Ok(written(row.try_get("said")?, sum.and_then(|sum| sum.parse().ok()).unwrap_or_default()))
@@ -140,7 +140,8 @@ pub async fn value_keys(
     bucket: &str,
     after: i64,
 ) -> Result<(Vec<String>, Option<i64>), StoreError> {
-    let rows = sql!("value_keys").bind(bucket).bind(after).bind(PAGE).fetch_all(pool).await?;
+    let rows =
+        sql!("value_keys").bind(bucket).bind(after).bind(PAGE).fetch_all(&mut *lend(pool).await?).await?;
     let last = match rows.last() {
         Some(row) if i64::try_from(rows.len()) == Ok(PAGE) => Some(row.try_get("id")?),
         _ => None,

@@ -3,8 +3,10 @@
 //! 1. `url`: which servers a URL names.
 //! 2. `open`: one connection, to the one that takes writes.
 //! 3. `pool`: pools of them, for senders and waiters, which follow it.
-//! 4. `pooler`: whether something stands in between that would mix statements up.
+//! 4. `lent`: one of a pool while somebody uses it.
+//! 5. `pooler`: whether something stands in between that would mix statements up.
 
+mod lent;
 mod open;
 mod pool;
 mod pooler;
@@ -19,6 +21,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::error::StoreError;
 
+pub use lent::{Lent, lend};
 pub use open::conn;
 pub(super) use pool::{Trust, as_a_poll, follow, pool_of};
 pub use pool::{aim, idle_pool, pool};
