@@ -31,7 +31,7 @@ impl<'c> Bulk<'c> {
     /// # Errors
     /// [`StoreError::NoSchema`], [`StoreError::Database`].
     pub async fn begin(conn: &'c mut PgConnection, options: &SendOptions) -> Result<Self, StoreError> {
-        let row = sql!("bulk").fetch_one(&mut *conn).await?;
+        let row = sql!("bulk").fetch_one(&mut *conn).await.map_err(StoreError::from_query)?;
         let clock = (row.try_get("now")?, Instant::now());
         let into = match options.delay_ms {
             None => sql!("copy").sql(),

@@ -33,9 +33,10 @@ pub enum StoreError {
         HOSTLER_DIRECT_URL to the server's own address, or run `hostler migrate` with it"
     )]
     NotDirect,
-    /// The schema is not there.
+    /// The schema is not there, or lacks what this program needs of it.
     #[error(
-        "the database has no hostler schema; run `hostler migrate`, or start a host with `hostler serve`"
+        "the database has no hostler schema, or that of an older hostler; run `hostler migrate`, or start a host with \
+        `hostler serve`"
     )]
     NoSchema,
     /// A newer hostler has migrated this database.
@@ -93,6 +94,8 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::NoAnswer { .. } => true,
+            // Programs may come before their migration.
+            Self::NoSchema => true,
             Self::Database(error) => match error.as_database_error().and_then(|e| e.code()) {
                 // Connection, resources, operator intervention, deadlock and serialisation, lock timeout,
                 // a read-only standby in the middle of a failover.

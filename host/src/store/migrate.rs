@@ -1,12 +1,21 @@
 //! The schema: embedded in the program, brought up to date under a lock, never downgraded.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row};
 
 use super::connect::{Between, Connect, Role, between, conn};
 use super::error::StoreError;
+use super::sql;
+
+/// Whoever wants a table waits behind a migration that waits for it. One that has to wait for longer gives way, and is
+/// tried again after a pause in which the others get on.
+const LOCK_MAX: &str = "set lock_timeout = '500ms'";
+const PAUSE: Duration = Duration::from_secs(1);
+/// Tries after which it is told, again and again, who stands in the way.
+const TRIES_TOLD: u32 = 5;
 
 /// By version, from 1. Named one by one: the driver's macro would compile the driver twice, once for itself.
 const MIGRATIONS: &[(&str, &str)] = &[
@@ -41,7 +50,8 @@ pub async fn schema_version(conn: &mut PgConnection) -> Result<Option<i64>, Stor
 }
 
 /// Brings the schema up to date. Safe to call from many processes at once; a direct connection is needed,
-/// not one through a transaction pooler. Returns the versions it applied.
+/// not one through a transaction pooler. Returns the versions it applied. A transaction that is open on a table it has to
+/// change is waited for, however long it takes, and named; others work on meanwhile.
 ///
 /// # Errors
 /// [`StoreError::NotDirect`], [`StoreError::Pooler`], [`StoreError::SchemaTooNew`], [`StoreError::Migrate`], [`StoreError::Unreachable`].
@@ -63,18 +73,40 @@ pub async fn migrate(connect: &Connect) -> Result<Vec<i64>, StoreError> {
     sqlx::query("select pg_advisory_unlock(hashtext('hostler.schema'))").execute(&mut conn).await?;
     created.map_err(|e| StoreError::Migrate(e.to_string()))?;
     sqlx::query("set search_path = hostler").execute(&mut conn).await?;
-    // The lock on migrations is waited for as long as another host migrates.
-    sqlx::query("set lock_timeout = 0").execute(&mut conn).await?;
-    match migrator().run_direct(&mut conn).await {
-        Ok(()) => {}
-        Err(MigrateError::VersionMissing(found)) => {
-            return Err(StoreError::SchemaTooNew { found, known: SCHEMA_VERSION });
+    sqlx::query(LOCK_MAX).execute(&mut conn).await?;
+    let mut tries = 0;
+    // Each migration is a transaction of its own: the next try goes on where this one stopped.
+    while let Err(error) = migrator().run_direct(&mut conn).await {
+        match error {
+            MigrateError::VersionMissing(found) => {
+                return Err(StoreError::SchemaTooNew { found, known: SCHEMA_VERSION });
+            }
+            MigrateError::Execute(said) | MigrateError::ExecuteMigration(said, _)
+                if is_lock_timeout(&said) => {}
+            other => return Err(StoreError::Migrate(other.to_string())),
         }
-        Err(other) => return Err(StoreError::Migrate(other.to_string())),
+        tries += 1;
+        if tries % TRIES_TOLD == 0
+            && let Some(row) = sql!("holders").fetch_optional(&mut conn).await?
+        {
+            let (pid, program): (i32, String) = (row.try_get("pid")?, row.try_get("program")?);
+            let seconds: i64 = row.try_get("seconds")?;
+            tracing::warn!(
+                pid,
+                program,
+                seconds,
+                "a transaction of this process holds the migration up: end it"
+            );
+        }
+        tokio::time::sleep(PAUSE).await;
     }
     let applied = conn.list_applied_migrations().await.map_err(|e| StoreError::Migrate(e.to_string()))?;
     let _closed = conn.close().await;
     Ok(applied.iter().map(|m| m.version).filter(|v| before.is_none_or(|b| *v > b)).collect())
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|said| said.code()).as_deref() == Some("55P03")
 }
 
 /// Refuses a database that a newer hostler has migrated.

@@ -62,7 +62,7 @@ impl Stage {
 }
 
 /// Asks until the answer is there.
-async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     // Asking without a pause would take the processor from whoever brings the answer about.
     let mut turns = tokio::time::interval(std::time::Duration::from_millis(5));
     let asking = async {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hostler::sandbox::{Limits, Names, Plugin, Sandbox, SandboxConfig, Stop};
 use hostler::task::{Outcome, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, RwLock};
 use tokio::task::JoinHandle;
 
@@ -276,6 +276,26 @@ async fn a_server_that_hangs_is_given_up_and_never_outlasts_the_attempt() {
     let report = timeout(LONG, running).await.expect("in time").expect("no panic").expect("in order");
     assert_eq!(report.outcome, Outcome::Cancelled);
     serving.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_connection_is_given_up() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let full = socket.listen(0).expect("listening");
+    let address = full.local_addr().expect("an address");
+    // Nobody accepts: once its queue is full, the system answers nobody any more.
+    let mut queue = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queue.push(connected.expect("room in the queue"));
+    }
+    let plugin = granted(&private(address)).await;
+    let args = format!(r#"{{"url": "http://{address}/"}}"#);
+    let report = fetch_with(&plugin, &args, |l| l.http_connect_ms_max = 50).await;
+    let Outcome::Failed(failure) = &report.outcome else { panic!("{report:?}") };
+    assert_eq!(failure.code, "FETCH_FAILED", "{failure:?}");
+    assert!(failure.message.contains("ConnectionTimeout"), "{failure:?}");
+    assert!(report.used.wall_ms < 10_000, "the usual limit: {:?}", report.used);
 }
 
 /// Answers two requests with what there is of an answer, and waits for the ends of their connections.

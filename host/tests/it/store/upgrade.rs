@@ -8,6 +8,7 @@ use hostler::{AttemptOutcome, Include, Status, TaskId};
 use serde_json::{Value, json};
 use sqlx::migrate::Migrator;
 
+use crate::handle::eventually;
 use crate::support::{Database, LONG, database, host};
 
 async fn all() -> Migrator {
@@ -100,6 +101,51 @@ async fn whatever_lives_in_an_older_database_lives_on_in_the_newest() {
         assert_eq!(taken.task_id, Some(live.done));
         host.drain(LONG).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_has_to_wait_keeps_nobody_else_waiting() {
+    let database = of_version(6).await;
+    let (mut held, mut other) = (database.conn().await, database.conn().await);
+    sqlx::raw_sql("begin; lock table hostler.task in row exclusive mode")
+        .execute(&mut held)
+        .await
+        .expect("held");
+    let connect = database.connect();
+    let migrating = tokio::spawn(async move { migrate(&connect).await });
+    // It has come as far as it can, and has given way at least once.
+    for _ in 0..2 {
+        eventually("it waits for the table", async || waits(&mut other).await.then_some(())).await;
+        eventually("it gives way", async || (!waits(&mut other).await).then_some(())).await;
+    }
+    let send =
+        sqlx::raw_sql("select hostler.send('misbehave.noop', unpublished => true)").execute(&mut other);
+    tokio::time::timeout(LONG, send).await.expect("not behind the migration").expect("sent");
+    assert!(!migrating.is_finished());
+    sqlx::raw_sql("commit").execute(&mut held).await.expect("let go");
+    let applied = tokio::time::timeout(LONG, migrating).await.expect("in time").expect("no panic");
+    assert_eq!(applied.expect("upgraded").last(), Some(&SCHEMA_VERSION));
+}
+
+async fn waits(conn: &mut sqlx::PgConnection) -> bool {
+    let sql =
+        "select exists (select from pg_locks where relation = 'hostler.task'::regclass and not granted)";
+    sqlx::query_scalar(sql).fetch_one(conn).await.expect("an answer")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_comes_before_its_migration_is_told_so_and_may_try_again() {
+    let database = of_version(6).await;
+    let client = database.client().await;
+    let task = || client.task("misbehave.noop").unpublished();
+    let one = task().send(json!({})).await.expect_err("too old");
+    let many = task().send_many(vec![json!({}); 3]).await.expect_err("too old");
+    for error in [one, many] {
+        assert!(error.to_string().contains("hostler migrate"), "{error}");
+        assert!(error.retryable, "{error}");
+    }
+    migrate(&database.connect()).await.expect("upgraded");
+    task().send(json!({})).await.expect("sent");
 }
 
 /// During a rolling upgrade the first new host migrates, while the old ones work on. This one is old.
