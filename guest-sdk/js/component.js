@@ -1,4 +1,5 @@
-// The component's side: the only file that names the host's interfaces. `hostler build` writes the module that calls it.
+// The component's side: the only file that names the host's interfaces. `hostler build` writes the module that calls it,
+// and names there those that have to be granted, if the plugin uses them.
 
 import * as attempt from "hostler:plugin/attempt@0.1.0";
 import * as cancellation from "hostler:plugin/cancellation@0.1.0";
@@ -7,16 +8,18 @@ import * as hostLog from "hostler:plugin/log@0.1.0";
 import * as progress from "hostler:plugin/progress@0.1.0";
 
 import { enter, log } from "./host.js";
+import { check } from "./power.js";
 import { describe, run, tasksOf } from "./serve.js";
 import { decode, encode } from "./text.js";
 
-/** The exported interface `guest` of a plugin's module. */
-export function component(plugin, module) {
+/** The exported interface `guest` of a plugin's module, which has these powers beyond what every plugin has. */
+export function component(plugin, module, powers) {
+  check(powers);
   const tasks = tasksOf(module);
   return {
     describe: () => encode(JSON.stringify(describe(plugin, tasks))),
     run(task, args) {
-      enter({ attempt, cancellation, checkpoint, log: hostLog, progress });
+      enter({ attempt, cancellation, checkpoint, log: hostLog, progress, ...powers });
       // The engine has none, and the module's own code ran when the component was built.
       globalThis.console = { ...log, log: log.info };
       Math.random = generator(`${attempt.id()} ${attempt.number()}`);

@@ -27,10 +27,26 @@ NOWHERE = SimpleNamespace(
     progress=SimpleNamespace(report=lambda fraction, note: None),
     cancellation=SimpleNamespace(requested=lambda: False),
     checkpoint=SimpleNamespace(recall=lambda name: None, keep=lambda name, value: None),
+    tasks=SimpleNamespace(send=lambda task, args, key, delay_ms: NOWHERE.attempt.id()),
+    keyvalue=SimpleNamespace(
+        open=lambda name: SimpleNamespace(
+            get=lambda key: None,
+            set=lambda key, value: None,
+            delete=lambda key: None,
+            exists=lambda key: False,
+            list_keys=lambda cursor: SimpleNamespace(keys=[], cursor=None),
+        ),
+        increment=lambda bucket, key, delta: delta,
+    ),
 )
 """What a task sees where nobody said anything else."""
 
 _current: Any = NOWHERE
+
+
+def current() -> Any:
+    """What the helpers of other modules ask."""
+    return _current
 
 
 def enter(host: Any) -> Any:

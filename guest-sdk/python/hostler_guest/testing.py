@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Iterator, Optional
 
 from . import serve
+from .fakes import Buckets, Sends, Sent
 from .host import NOWHERE, enter
 from .task import tasks_of
 
@@ -18,15 +19,25 @@ class Seen:
     logs: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     progress: list[tuple[float, str]] = dataclasses.field(default_factory=list)
     kept: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sent: list[Sent] = dataclasses.field(default_factory=list)
+    buckets: dict[str, dict[str, bytes]] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def in_attempt(*, cancelled: bool = False, kept: Optional[dict[str, Any]] = None, **facts: Any) -> Iterator[Seen]:
+def in_attempt(
+    *,
+    cancelled: bool = False,
+    kept: Optional[dict[str, Any]] = None,
+    buckets: Optional[dict[str, dict[str, bytes]]] = None,
+    **facts: Any,
+) -> Iterator[Seen]:
     """As if in an attempt: `id`, `number`, `retries`, `remaining_ms`, `previous_error`, each with a default.
 
-    `kept` is what earlier attempts kept as durable steps.
+    `kept` is what earlier attempts kept as durable steps, `buckets` the values that are there, as {bucket: {key: value}}.
+    Every send and every bucket is granted.
     """
-    seen = Seen(kept=dict(kept or {}))
+    before_it = {name: dict(values) for name, values in (buckets or {}).items()}
+    seen = Seen(kept=dict(kept or {}), buckets=before_it)
     attempt = SimpleNamespace(**vars(NOWHERE.attempt))
     for name, value in facts.items():
         if name not in vars(attempt):
@@ -42,6 +53,8 @@ def in_attempt(*, cancelled: bool = False, kept: Optional[dict[str, Any]] = None
                 recall=lambda name: json.dumps(seen.kept[name]).encode() if name in seen.kept else None,
                 keep=lambda name, value: seen.kept.update({name: json.loads(value)}),
             ),
+            tasks=Sends(seen.sent),
+            keyvalue=Buckets(seen.buckets),
         )
     )
     try:

@@ -82,7 +82,9 @@ impl Looks {
                     for tell in tells {
                         let _gone = tell.send(Ok(Some(look.clone())));
                     }
-                    let _gone = last.map(|tell| tell.send(Ok(Some(look))));
+                    if let Some(tell) = last {
+                        let _gone = tell.send(Ok(Some(look)));
+                    }
                 }
                 Ok(None)
             }

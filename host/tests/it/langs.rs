@@ -4,6 +4,7 @@
 //! nothing, unless HOSTLER_TEST_OBTAIN is set: then nothing may be missing, and root installs what the system lacks.
 
 mod new;
+mod uses;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

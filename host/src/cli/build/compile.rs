@@ -10,6 +10,7 @@ use tokio::process::Command;
 use super::project::{Lang, Project};
 use super::stage::{Files, Stage};
 use super::tools;
+use super::uses::{self, ENTRY, Power, WORLD};
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, Spinner};
 
@@ -21,12 +22,10 @@ macro_rules! sdk {
 
 /// The guest SDK of each language, as it goes into components.
 pub(in crate::cli) const JS_SDK: &[(&str, &str)] = sdk!("js": "package.json" "index.js" "component.js"
-    "failure.js" "host.js" "schema.js" "serve.js" "task.js" "testing.js" "text.js" "units.js");
+    "failure.js" "fakes.js" "host.js" "keyvalue.js" "power.js" "schema.js" "serve.js" "task.js" "tasks.js" "testing.js"
+    "text.js" "units.js");
 pub(in crate::cli) const PYTHON_SDK: &[(&str, &str)] = sdk!("python/hostler_guest": "__init__.py" "component.py"
-    "failure.py" "host.py" "serve.py" "shape.py" "task.py" "testing.py" "units.py");
-
-/// The module that is compiled: it names the plugin's own.
-const ENTRY: &str = "hostler_entry";
+    "failure.py" "fakes.py" "host.py" "keyvalue.py" "serve.py" "shape.py" "task.py" "tasks.py" "testing.py" "units.py");
 
 /// Builds a component, or finds that nothing has changed since the last time.
 ///
@@ -47,6 +46,10 @@ pub(super) async fn compile(guests: &Path, project: &Project) -> Result<PathBuf,
     let spinner = Spinner::start(format!("building {}", project.plugin));
     stage.write(&files).map_err(failed)?;
     packages(&stage, project, &files, failed).await?;
+    let powers = uses::used(&stage, project).await?;
+    for (path, text) in fitted(project, &powers) {
+        std::fs::write(stage.dir.join(path), text).map_err(failed)?;
+    }
     let command = match project.lang {
         Lang::JavaScript => javascript(&stage, project, &tool),
         Lang::Python => python(&stage, project, &tool),
@@ -58,37 +61,29 @@ pub(super) async fn compile(guests: &Path, project: &Project) -> Result<PathBuf,
 }
 
 fn gather(project: &Project) -> io::Result<Files> {
-    let Project { plugin, version, module, .. } = project;
-    let (name, version) = (serde_json::json!(plugin), serde_json::json!(version));
     let mut files = match project.lang {
         Lang::JavaScript => Files::of(project, &[".js", ".mjs", ".cjs", ".json"])?,
         Lang::Python => Files::of(project, &[".py", ".txt", ".json", ".toml", ".whl"])?,
     };
-    match project.lang {
-        Lang::JavaScript => {
-            let entry = format!(
-                "import {{ component }} from \"hostler-guest/component\";\nimport * as module from {};\n\n\
-                 export const guest = component({{ name: {name}, version: {version} }}, module);\n",
-                serde_json::json!(format!("./{module}"))
-            );
-            files.add(format!("src/{ENTRY}.mjs"), &entry);
-            for (file, text) in JS_SDK {
-                files.add(format!("src/node_modules/hostler-guest/{file}"), text);
-            }
-        }
-        Lang::Python => {
-            let entry = format!(
-                "import {module} as plugin\nfrom hostler_guest.component import Component\n\n\n\
-                 class Guest(Component):\n    def __init__(self) -> None:\n        \
-                 super().__init__({name}, {version}, plugin)\n"
-            );
-            files.add(format!("src/{ENTRY}.py"), &entry);
-            for (file, text) in PYTHON_SDK {
-                files.add(format!("src/hostler_guest/{file}"), text);
-            }
-        }
+    let (at, sdk) = match project.lang {
+        Lang::JavaScript => ("node_modules/hostler-guest", JS_SDK),
+        Lang::Python => ("hostler_guest", PYTHON_SDK),
+    };
+    for (file, text) in sdk {
+        files.add(format!("src/{at}/{file}"), text);
+    }
+    let (look, text) = uses::look(project.lang);
+    files.add(look, text);
+    // What it uses is known once its packages are there; until then, with everything.
+    for (path, text) in fitted(project, &Power::ALL) {
+        files.add(path, &text);
     }
     Ok(files)
+}
+
+/// What depends on the powers that a project uses: the world, and the entry.
+fn fitted(project: &Project, powers: &[Power]) -> [(String, String); 2] {
+    [(format!("wit/{WORLD}.wit"), uses::world(powers)), uses::entry(project, powers)]
 }
 
 /// Gets the packages that the project's lock names, unless they are there.
@@ -132,7 +127,7 @@ fn javascript(stage: &Stage, project: &Project, tool: &Path) -> Command {
         .arg(tool.join("node_modules/componentize-qjs/bin/componentize-qjs"))
         .arg("--wit")
         .arg(stage.wit())
-        .args(["--world", "plugin", "--sync"])
+        .args(["--world", WORLD, "--sync"])
         .arg("--module-root")
         .arg(&stage.dir)
         .arg("--js")
@@ -149,7 +144,7 @@ fn python(stage: &Stage, project: &Project, tool: &Path) -> Command {
         .env("PYTHONPATH", tool)
         .arg("--wit-path")
         .arg(stage.wit())
-        .args(["--world", "plugin", "componentize", ENTRY, "--python-path"])
+        .args(["--world", WORLD, "componentize", ENTRY, "--python-path"])
         .arg(stage.sources())
         .arg("--python-path")
         .arg(&stage.packages)

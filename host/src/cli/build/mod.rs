@@ -4,6 +4,7 @@ mod compile;
 mod project;
 mod stage;
 mod tools;
+mod uses;
 
 use std::collections::BTreeMap;
 use std::fs;
