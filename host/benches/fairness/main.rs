@@ -1,7 +1,8 @@
 //! What a host's neighbours and its heartbeat notice of guests that take all they can get.
 //!
 //! `cargo bench -p hostler --bench fairness [-- spinners cancels waiters plugins]`, all of them if none is named; each
-//! prints one line of JSON. `--guests N` is how many spin, are cancelled or wait, `--seconds N` how long.
+//! prints one line of JSON, or fails where not all guests do what they are to do. `--guests N`
+//! is how many spin or wait, or how many plugins there are, `--seconds N` how long.
 //!
 //! - `spinners`: a timer of the host's runtime, and the round trip of short tasks, with and without spinning guests.
 //! - `cancels`: from the end of the grace to the end of a guest that spins, sleeps, calls the host, or waits for an

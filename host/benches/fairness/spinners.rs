@@ -30,6 +30,7 @@ pub(crate) async fn run(bench: &Bench) -> Value {
     }
     host.drain(Duration::from_secs(30)).await;
     bench.base.drop_database("fairness_spinners").await;
+    assert_eq!(spun, guests, "all of them spin");
     json!({ "guests": spun, "alone": alone, "beside": beside })
 }
 

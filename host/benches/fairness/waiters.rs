@@ -64,6 +64,7 @@ pub(crate) async fn run(bench: &Bench) -> Value {
     for (_, run) in all {
         cancelled += usize::from(run.await.expect("no panic") == Outcome::Cancelled);
     }
+    assert_eq!((connected, ended_before, cancelled), (guests, 0, guests), "connected, ended, cancelled");
     json!({
         "guests": guests, "connected": connected, "ended_by_themselves": ended_before, "cancelled": cancelled,
         "all_wait_after_seconds": round(waiting.as_secs_f64(), 2),
