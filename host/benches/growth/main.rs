@@ -14,10 +14,12 @@
 //! | `pinned` | a transaction held open | `--minutes 10 --rate 5000 --interval 60` |
 //! | `steady` | time: sending and draining without a pause | `--minutes 10 --backlog 50000 --interval 60` |
 //! | `hosts4` | 1, 2 and 4 hosts, each a process | `--tasks 50000 --rounds 3`, `--native 1` without guests, `--database-share 0.4` of a core for the database (root) |
+//! | `retained` | the past: rounds of tasks that grew old and went, on their way through the product's own retention | `--tasks 500000 --rounds 20`, the last two of which stay |
 //! | `sleepers` | guests asleep at once | `--tasks 10000 --seconds 20` |
 //!
 //! `--slots 256` is what a host runs at once. The server is a durable private one in the target directory.
 
+mod ageing;
 mod backends;
 #[path = "../common/mod.rs"]
 mod common;
@@ -25,6 +27,7 @@ mod crowd;
 mod fleet;
 mod history;
 mod pinned;
+mod retained;
 mod sleepers;
 mod stage;
 mod steady;
@@ -90,6 +93,7 @@ fn main() {
                 "pinned" => pinned::run(&bench).await,
                 "steady" => steady::run(&bench).await,
                 "hosts4" => fleet::run(&bench).await,
+                "retained" => retained::run(&bench).await,
                 "sleepers" => sleepers::run(&bench).await,
                 other => panic!("no case {other}; the head of this file lists them"),
             };
