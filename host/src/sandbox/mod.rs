@@ -110,8 +110,9 @@ pub struct Sandbox {
     own_dirs: Mutex<Vec<PathBuf>>,
     /// The directories that decide what the links among the plugins lead to.
     ways: Mutex<BTreeSet<PathBuf>>,
-    // Taken by `drop` alone.
+    // Taken by `drop` alone: the one for guests, and the one whose timers end them.
     runtime: Option<Runtime>,
+    timers: Option<Runtime>,
 }
 
 impl Sandbox {
@@ -147,6 +148,12 @@ impl Sandbox {
             .enable_all()
             .build()
             .map_err(SandboxError::Threads)?;
+        let timers = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("hostler-timers")
+            .enable_time()
+            .build()
+            .map_err(SandboxError::Threads)?;
         engine::start_ticking(&engine).map_err(SandboxError::Threads)?;
         Ok(Arc::new(Self {
             engine,
@@ -158,11 +165,12 @@ impl Sandbox {
             names: config.names,
             stack_bytes,
             compiling: Arc::new(Semaphore::new(1)),
-            turns: turns::Turns::new(config.threads),
+            turns: turns::Turns::new(config.threads, timers.handle().clone()),
             handles_max,
             own_dirs,
             ways: Mutex::default(),
             runtime: Some(runtime),
+            timers: Some(timers),
         }))
     }
 
@@ -234,7 +242,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        for runtime in [self.runtime.take(), self.timers.take()].into_iter().flatten() {
             // Waiting here would panic in an async context, and a guest in a long host call may take its time.
             runtime.shutdown_background();
         }
