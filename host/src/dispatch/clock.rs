@@ -2,6 +2,7 @@
 //! known from here.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -70,15 +71,19 @@ impl Lease {
 
 /// The database's clock, from its last answer.
 #[derive(Debug)]
-pub(super) struct DatabaseClock {
-    ahead_us: AtomicI64,
+pub(super) struct DatabaseClock(Mutex<Told>);
+
+/// Both of one answer: with the age of another one it would be taken for younger than it is.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    ahead_us: i64,
     /// How old that answer may have been when it arrived.
-    lag_us: AtomicI64,
+    lag_us: i64,
 }
 
 impl DatabaseClock {
     pub(super) fn new(now_us: i64, asked_us: i64) -> Self {
-        let clock = Self { ahead_us: AtomicI64::new(0), lag_us: AtomicI64::new(0) };
+        let clock = Self(Mutex::new(Told { ahead_us: 0, lag_us: 0 }));
         clock.set(now_us, asked_us);
         clock
     }
@@ -86,19 +91,24 @@ impl DatabaseClock {
     /// The database said `now_us` just now; it was asked at `asked_us` since boot.
     pub(super) fn set(&self, now_us: i64, asked_us: i64) {
         let arrived_us = since_boot_us();
-        self.ahead_us.store(now_us - arrived_us, Ordering::Release);
-        self.lag_us.store(arrived_us - asked_us, Ordering::Release);
+        let told = Told { ahead_us: now_us - arrived_us, lag_us: arrived_us - asked_us };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = told;
     }
 
     /// No earlier than it is there, however slow its answers are: for what must not begin too late.
     pub(super) fn latest(&self) -> DateTime<Utc> {
-        let latest_us = self.now_us() + self.lag_us.load(Ordering::Acquire);
+        let told = self.told();
+        let latest_us = since_boot_us() + told.ahead_us + told.lag_us;
         DateTime::from_timestamp_micros(latest_us).unwrap_or_default()
     }
 
     /// Microseconds since 1970.
     pub(super) fn now_us(&self) -> i64 {
-        since_boot_us() + self.ahead_us.load(Ordering::Acquire)
+        since_boot_us() + self.told().ahead_us
+    }
+
+    fn told(&self) -> Told {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {

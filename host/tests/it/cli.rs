@@ -108,6 +108,13 @@ impl Serving {
         let pid = i32::try_from(self.child.id()).expect("a pid");
         // SAFETY: takes two numbers; the process is our child and was not waited for, so it is still that one.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        if signal == libc::SIGSTOP {
+            // Its threads stop one after the other, and one of them may go on for a moment.
+            let mut status = 0;
+            // SAFETY: as above, and the status is ours.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, libc::WUNTRACED) }, pid);
+            assert!(libc::WIFSTOPPED(status), "it stands still");
+        }
     }
 
     /// Sends SIGTERM and waits for the end; returns the exit code.

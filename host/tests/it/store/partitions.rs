@@ -13,7 +13,7 @@ use super::stage::{HOST, Stage, claim_on, complete, new_task, retry, settle_of, 
 const FAST_LOCKS: i64 = 16;
 
 /// Each statement is looked at so many times, as often as a connection's plans may change…
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 100;
 /// …and has all its locks where they cost nothing once at least: a table that is being made in another test may stand in
 /// the way.
 const DISTURBED: usize = ROUNDS - 1;
