@@ -141,8 +141,9 @@ impl Sandbox {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.max(1))
             .thread_name("hostler-wasm")
-            // After so many turns of guests, of 5 ms at most each, new attempts and due timers have theirs. By
-            // itself tokio looks for them after 61, which spinning guests make a third of a second.
+            // After so many turns of guests, of 5 ms at most each, new attempts have theirs, and what the system
+            // has for others. By itself tokio looks after 61, which spinning guests make a third of a second. What
+            // ends attempts is timed apart all the same, see `turns`.
             .global_queue_interval(2)
             .event_interval(2)
             .enable_all()

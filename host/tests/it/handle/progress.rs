@@ -61,8 +61,7 @@ async fn a_flood_of_reports_costs_at_most_one_write_a_second() {
     .await;
     for pair in writes.windows(2) {
         let apart = pair[1] - pair[0];
-        // The host's second; either write may have been on its way for a while. A flood would be milliseconds apart.
-        assert!(apart.num_milliseconds() >= 500, "two writes {apart} apart");
+        assert!(apart.num_milliseconds() >= 990, "two writes {apart} apart");
     }
     handle.cancel().await.expect("told");
     stage.clear().await;
