@@ -6,6 +6,7 @@
 //! that was given back) is found by the poll, which says where it stands; the next claim begins there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const FAILED_PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Hints {
     lanes: Mutex<Wanted>,
     changed: Notify,
+    /// The last claim took as many as it could: more may be waiting than there are slots for.
+    backlog: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,11 @@ impl Hints {
         }
     }
 
+    /// Whether more may be waiting than there are slots for.
+    pub(super) fn backlog(&self) -> bool {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
     fn take(&self) -> Wanted {
         std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -100,14 +108,12 @@ impl Wanted {
 /// Claims until the host drains or the session is over.
 pub(super) async fn claim_until_drained(shift: Arc<Shift>) {
     let stop = shift.shared().draining.clone();
-    let mut claimer =
-        Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0, backlog: false, failures: 0 };
+    let mut claimer = Claimer { conn: None, marks: HashMap::new(), number: 0, turn: 0, failures: 0 };
     loop {
-        let backlog = claimer.backlog;
         let ready = async {
             shift.hints.changed.notified().await;
             wait_for_room(&shift).await;
-            take_slots(&shift, backlog).await
+            take_slots(&shift).await
         };
         let slots = tokio::select! {
             biased;
@@ -137,9 +143,9 @@ async fn wait_for_room(shift: &Shift) {
 
 /// All that are free, one at least. Where more wait than the last claim could take, it is worth a moment until
 /// some more are.
-async fn take_slots(shift: &Shift, backlog: bool) -> Vec<OwnedSemaphorePermit> {
+async fn take_slots(shift: &Shift) -> Vec<OwnedSemaphorePermit> {
     let mut slots = Vec::new();
-    if backlog {
+    if shift.hints.backlog() {
         let enough = (shift.shared().config.slots / 4).clamp(1, WORTH_A_CLAIM);
         let some = shift.slots().acquire_many(u32::try_from(enough).unwrap_or(1));
         let _back = tokio::time::timeout(LINGER, some).await;
@@ -168,8 +174,6 @@ struct Claimer {
     number: i64,
     /// Which lane of equals comes first; it moves on, so that none waits behind a neighbour's backlog.
     turn: usize,
-    /// The last claim took as many as it could.
-    backlog: bool,
     /// Claims that failed since one succeeded.
     failures: u32,
 }
@@ -198,7 +202,7 @@ impl Claimer {
                 }
             }
         };
-        self.backlog = claimed.len() >= slots.len();
+        shift.hints.backlog.store(claimed.len() >= slots.len(), Ordering::Relaxed);
         if more {
             shift.hints.put_back(wanted);
         } else if claimed.len() >= slots.len() {

@@ -2,7 +2,8 @@
 //!
 //! Alone, a verdict waits for nobody. Where many come, the next batch gathers while one is being written, and
 //! a small one waits a moment for more: a statement costs as much as some eighty of its rows, and with several
-//! hosts on one database each of them would otherwise write many small ones. What cannot be
+//! hosts on one database each of them would otherwise write many small ones. The moment is longer while tasks
+//! wait for a slot: what counts then is how many are done, and a slot is free before its verdict is written. What cannot be
 //! written because the database is away is held and tried again until the session is over; then the fence
 //! would refuse it anyway. A verdict whose data the database can never take is found by halving its batch,
 //! and replaced by an error that says so; if not even that can be written, or the task is final already, it is dropped.
@@ -27,8 +28,10 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const STREAM: usize = 16;
 /// …until it has this many…
 const COMPANY: usize = 64;
-/// …or this long.
+/// …or this long…
 const LINGER: Duration = Duration::from_millis(2);
+/// …and so long while more tasks wait than there are slots for.
+const LINGER_BEFORE_BACKLOG: Duration = Duration::from_millis(20);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -49,7 +52,8 @@ pub(super) async fn settle_until_over(shift: Arc<Shift>, mut finished: mpsc::Unb
             }
         }
         if before >= STREAM {
-            gather(&mut finished, &mut held).await;
+            let linger = if shift.hints.backlog() { LINGER_BEFORE_BACKLOG } else { LINGER };
+            gather(&mut finished, &mut held, linger).await;
         }
         before = held.len();
         let rest = held.split_off(whole_batch(&held));
@@ -58,8 +62,8 @@ pub(super) async fn settle_until_over(shift: Arc<Shift>, mut finished: mpsc::Unb
 }
 
 /// Waits a moment for more to be written with these.
-async fn gather(finished: &mut mpsc::UnboundedReceiver<Settle>, held: &mut Vec<Settle>) {
-    let until = Instant::now() + LINGER;
+async fn gather(finished: &mut mpsc::UnboundedReceiver<Settle>, held: &mut Vec<Settle>, linger: Duration) {
+    let until = Instant::now() + linger;
     while held.len() < COMPANY {
         let more = finished.recv_many(held, BATCH_MAX - held.len());
         if !matches!(tokio::time::timeout_at(until, more).await, Ok(1..)) {
