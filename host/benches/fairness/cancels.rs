@@ -39,7 +39,7 @@ pub(crate) async fn run(bench: &Bench) -> Value {
         [0, 63].into_iter().flat_map(|beside| kinds.map(|(kind, task, args)| (kind, task, args, beside)))
     {
         let name = if beside > 0 { format!("{kind}_beside_{beside}") } else { kind.to_owned() };
-        let others: Vec<Stop> = (0..beside).map(|_| start(&sandbox, &plugin, "spin", "{}").0).collect();
+        let others: Vec<_> = (0..beside).map(|_| start(&sandbox, &plugin, "spin", "{}")).collect();
         if beside > 0 {
             // Until they are no longer new, which everybody waits for.
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -54,7 +54,11 @@ pub(crate) async fn run(bench: &Bench) -> Value {
             assert_eq!(outcome, Outcome::Cancelled, "{name}");
             after.push((ended - asked).saturating_sub(GRACE));
         }
-        others.iter().for_each(|stop| stop.interrupt("enough"));
+        others.iter().for_each(|(stop, _)| stop.interrupt("enough"));
+        for (_, other) in others {
+            let (outcome, _) = other.await.expect("no panic");
+            assert_eq!(outcome, Outcome::Interrupted("enough".to_owned()), "it spun to the end");
+        }
         all.insert(name, spread(after));
     }
     Value::Object(all)

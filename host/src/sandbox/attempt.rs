@@ -230,8 +230,10 @@ async fn drive<P>(
             Wish::GoOn => (deadline, Ended::OutOfTime),
         };
         tokio::select! {
-            // In this order: a run that ends within one poll costs no timer, and a result wins.
+            // In this order: a run that ends within one poll costs no timer, and a result wins, but for an interrupt:
+            // where many are interrupted at once, each would compute for one more turn before the next one ends.
             biased;
+            () = stop.interrupted() => {}
             done = &mut run => return done.map(Ended::ByItself),
             () = stop.changed() => {}
             () = turns.sleep_until(until) => return Ok(ended),

@@ -32,10 +32,9 @@ impl Meter {
     pub(super) fn rest(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
         let (meter, long) = (Arc::clone(self), self.used_within() > SHORT);
         async move {
-            // A free turn alone would let nobody in.
-            tokio::task::yield_now().await;
-            if long {
-                meter.turn.take().await;
+            match long {
+                true => meter.turn.pass().await,
+                false => tokio::task::yield_now().await,
             }
         }
     }
@@ -59,7 +58,7 @@ impl Meter {
             self.poll_began_ns.store(began, Relaxed);
             let polled = future.as_mut().poll(cx);
             self.used_ns.fetch_add(thread_cpu_ns().saturating_sub(began), Relaxed);
-            self.turn.end();
+            self.turn.polled();
             polled
         })
         .await

@@ -1,7 +1,9 @@
 //! Ending an attempt from outside.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -72,6 +74,14 @@ impl Stop {
     /// Waits for the next change. One waiter at a time; a change between two waits is kept. Cancel-safe.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
+    }
+
+    /// Ready once an interrupt was asked for. Wakes nobody by itself: [`Self::changed`] does.
+    pub(super) fn interrupted(&self) -> impl Future<Output = ()> {
+        poll_fn(|_| match self.wish() {
+            Wish::Interrupt(_) => Poll::Ready(()),
+            Wish::GoOn | Wish::Cancel(_) => Poll::Pending,
+        })
     }
 
     fn change(&self, next: impl FnOnce(&Wish) -> Option<Wish>) {
