@@ -25,8 +25,8 @@ use super::{Context, output, plugins};
 
 /// Compiles plugins into the drop directory: Rust crates, and projects in JavaScript and Python.
 ///
-/// Without a name, all plugins of the workspace: plugins/*, plugins/js/* and plugins/python/*. Adds the wasm target and
-/// the compilers of other languages where they are missing.
+/// Without a name, all plugins of the workspace: plugins/*, plugins/js/* and plugins/python/*; where there is none, the
+/// plugin in this directory. Adds the wasm target and the compilers of other languages where they are missing.
 #[derive(Debug, Args)]
 pub(super) struct Build {
     /// Plugins by name (text), package (hostler-plugin-text) or directory.
@@ -67,9 +67,18 @@ impl Build {
     pub(super) async fn run(self, context: &Context) -> Result<(), Exit> {
         let here = std::env::current_dir()
             .map_err(|error| Exit::infrastructure(format!("the current directory: {error}")))?;
-        let wanted = match self.names.is_empty() {
-            true => all(&here).await?,
-            false => named(&here, &self.names).await?,
+        let mut names = self.names;
+        let wanted = match names.is_empty() {
+            true => match all(&here).await {
+                Err(none) if is_dir(&here, ".") => {
+                    names.push(".".to_owned());
+                    let this = named(&here, &names).await;
+                    // Of a crate that is no plugin the workspace's word is the better one.
+                    if here.join("Cargo.toml").is_file() { this.map_err(|_| none)? } else { this? }
+                }
+                all => all?,
+            },
+            false => named(&here, &names).await?,
         };
         let drop_dir =
             self.plugins.unwrap_or_else(|| wanted.root.as_deref().unwrap_or(&here).join("plugins/dist"));
@@ -79,7 +88,7 @@ impl Build {
             match compile::compile(&guests(&project.dir), project).await {
                 Ok(component) => built.push(install(&project.plugin, &component, &drop_dir)?),
                 // Nobody asked for it by name, and the others do without its tools.
-                Err(Exit::Said(Code::Infrastructure, why)) if self.names.is_empty() => {
+                Err(Exit::Said(Code::Infrastructure, why)) if names.is_empty() => {
                     output::note(format!("{} is not built: {why}", project.plugin));
                 }
                 Err(exit) => return Err(exit),

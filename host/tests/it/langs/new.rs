@@ -60,6 +60,12 @@ impl New {
         done(&mut hostler(self.dir.path(), &["build", "./my-plugin"]))
     }
 
+    /// Builds it without a name, from within.
+    fn builds_from_within(&self) {
+        assert!(done(&mut hostler(&self.project, &["build"])));
+        assert!(self.file("plugins/dist/my_plugin.wasm").is_file());
+    }
+
     /// Runs a task, and keeps what was compiled for it: for Python, that takes most of the time.
     fn call(&self, task: &str, args: &Value) -> Output {
         let data = tmp("new-data");
@@ -173,6 +179,7 @@ fn a_new_plugin_in_rust_tests_itself_builds_and_runs() {
     fs::copy(root().join("Cargo.lock"), new.file("Cargo.lock")).expect("the versions that are here");
     new.follow(&next[0]);
     assert!(new.build());
+    new.builds_from_within();
     new.greets();
 }
 
@@ -227,6 +234,7 @@ fn a_new_plugin_in_javascript_tests_itself_builds_and_runs() {
     if !new.build() {
         return;
     }
+    new.builds_from_within();
     assert!(new.asks_for().is_empty(), "what it does not use");
     new.greets();
     new.follow(&next[0]);
