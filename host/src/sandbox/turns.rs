@@ -5,8 +5,8 @@
 //! waits outside the queue, where a stop or a deadline finds it at once, and a short task has none of them before it.
 //! Who stands in the queue has its turn already: if it were taken there only, all would stand in the queue for it.
 //!
-//! The runtime looks for due timers between turns, but those that spin hand them to each other: a timer of its own is late
-//! by a turn of each. So the time of a grace and of a deadline is told from outside, by a thread that does nothing else.
+//! The runtime looks for due timers between turns. So that nobody's turn delays the end of a grace or of a deadline, these
+//! are told from outside, by a thread that does nothing else.
 
 use std::future::poll_fn;
 use std::pin::pin;
