@@ -12,11 +12,11 @@ with me as materialized (
     for key share
 ),
 picked as materialized (
-    select due.place
+    select due.place, due.once
     from me
     cross join unnest($3::int[], $4::bigint[]) as l (lane, mark)
     cross join lateral (
-        select t.ctid as place
+        select t.ctid as place, t.redeliveries_max = 0 or t.redeliveries > 0 as once
         from hostler.task t
         where t.lane = l.lane
             and t.pos > l.mark
@@ -28,27 +28,24 @@ picked as materialized (
     ) due
     limit $5
 ),
-claimed as (
-    update hostler.task t
-    set session = $1,
-        claim = $2,
-        claimed_at = clock_timestamp(),
-        attempt = t.attempt + 1,
-        progress = null,
-        progress_note = null
-    from picked
-    where t.ctid = picked.place
-    returning
-        t.id, t.lane, t.pos, t.attempt, t.retries, t.redeliveries, t.releases, t.redeliveries_max,
-        t.max_retries, t.good_until, t.claimed_at, t.previous_error, t.args
-),
 durability as materialized (
-    select case
-        when exists (select from claimed where redeliveries_max = 0 or redeliveries > 0)
-            then case when current_setting('synchronous_commit') = 'off'
-                then set_config('synchronous_commit', 'on', true) end
-        else set_config('synchronous_commit', 'off', true)
-    end
+    -- A connection that claims is asynchronous already, as a rule: setting that once more costs as much as several rows.
+    select
+        case when must.wait <> (current_setting('synchronous_commit') <> 'off')
+            then set_config('synchronous_commit', case when must.wait then 'on' else 'off' end, true) end as said,
+        true as decided
+    from (select exists (select from picked where once) as wait) must
 )
-select claimed.*
-from durability, claimed
+update hostler.task t
+set session = $1,
+    claim = $2,
+    claimed_at = clock_timestamp(),
+    attempt = t.attempt + 1,
+    progress = null,
+    progress_note = null
+-- Within each other, so that a claim that finds nothing does not wait for the disk either.
+from durability, lateral (select place from picked where durability.decided offset 0) p
+where t.ctid = p.place
+returning
+    t.id, t.lane, t.pos, t.attempt, t.retries, t.redeliveries, t.releases, t.redeliveries_max,
+    t.max_retries, t.good_until, t.claimed_at, t.previous_error, t.args

@@ -13,6 +13,13 @@ due as materialized (
         else clock_timestamp() + $5::bigint * interval '1 millisecond' end as run_at
     from durable
 ),
+near as materialized (
+    -- The lowest ids of both instants. Written out: a function would be planned at every call.
+    select
+        (lpad(to_hex(now_ms - 86400000), 12, '0') || '00000000000000000000')::uuid as lowest,
+        (lpad(to_hex(now_ms + 86400000), 12, '0') || '00000000000000000000')::uuid as highest
+    from (select (date_part('epoch', clock_timestamp()) * 1000)::bigint as now_ms) clock
+),
 sent as (
     insert into hostler.task
         (id, args, fingerprint, lane, home, pos, run_at, good_until, redeliveries_max, max_retries, keep_input, parent)
@@ -30,16 +37,12 @@ sent as (
         $8,
         $9,
         $10
-    from due, unnest($1::uuid[], $2::bytea[], $3::bigint[]) as new (id, args, fingerprint)
+    from due, (
+        select unnest($1::uuid[]) as id, unnest($2::bytea[]) as args, unnest($3::bigint[]) as fingerprint
+    ) new
     where not exists (
         select
-        from unnest($1::uuid[]) as far (id), (
-            -- The lowest ids of both instants. Written out: a function would be planned at every call.
-            select
-                (lpad(to_hex(now_ms - 86400000), 12, '0') || '00000000000000000000')::uuid as lowest,
-                (lpad(to_hex(now_ms + 86400000), 12, '0') || '00000000000000000000')::uuid as highest
-            from (select (date_part('epoch', clock_timestamp()) * 1000)::bigint as now_ms) clock
-        ) near
+        from unnest($1::uuid[]) as far (id), near
         where far.id < near.lowest or far.id > near.highest
     )
     returning id

@@ -17,15 +17,16 @@ due as materialized (
 new as materialized (
     select * from unnest($1::uuid[], $2::bytea[], $3::bigint[]) as new (id, args, fingerprint)
 ),
+near as materialized (
+    -- The lowest ids of both instants. Written out: a function would be planned at every call.
+    select
+        (lpad(to_hex(now_ms - 86400000), 12, '0') || '00000000000000000000')::uuid as lowest,
+        (lpad(to_hex(now_ms + 86400000), 12, '0') || '00000000000000000000')::uuid as highest
+    from (select (date_part('epoch', clock_timestamp()) * 1000)::bigint as now_ms) clock
+),
 far as materialized (
     select new.id
-    from new, (
-        -- The lowest ids of both instants. Written out: a function would be planned at every call.
-        select
-            (lpad(to_hex(now_ms - 86400000), 12, '0') || '00000000000000000000')::uuid as lowest,
-            (lpad(to_hex(now_ms + 86400000), 12, '0') || '00000000000000000000')::uuid as highest
-        from (select (date_part('epoch', clock_timestamp()) * 1000)::bigint as now_ms) clock
-    ) near
+    from new, near
     where new.id < near.lowest or new.id > near.highest
 ),
 sent as (

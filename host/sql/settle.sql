@@ -15,14 +15,22 @@ me as materialized (
     for key share of host
 ),
 verdict as materialized (
-    select *
-    from me, unnest(
-        $2::uuid[], $3::bigint[], $4::smallint[], $5::bytea[], $6::smallint[], $7::text[], $8::bytea[],
-        $9::bigint[], $10::int[], $11::int[], $12::bigint[], $13::int[], $14::bytea[]
-    ) as v (
-        id, claim, verdict, result, error_family, error_code, error, pause_ms, cpu_ms, wall_ms,
-        memory_bytes_peak, plugin, log_tail
-    )
+    select
+        me.now,
+        unnest($2::uuid[]) as id,
+        unnest($3::bigint[]) as claim,
+        unnest($4::smallint[]) as verdict,
+        unnest($5::bytea[]) as result,
+        unnest($6::smallint[]) as error_family,
+        unnest($7::text[]) as error_code,
+        unnest($8::bytea[]) as error,
+        unnest($9::bigint[]) as pause_ms,
+        unnest($10::int[]) as cpu_ms,
+        unnest($11::int[]) as wall_ms,
+        unnest($12::bigint[]) as memory_bytes_peak,
+        unnest($13::int[]) as plugin,
+        unnest($14::bytea[]) as log_tail
+    from me
 ),
 ended as (
     delete from hostler.task t

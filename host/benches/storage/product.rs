@@ -1,7 +1,7 @@
 //! What hostler does: a hot row that a claim updates in place, moved to history by the settle.
 
 use hostler::store::{
-    self, HostRow, Mark, NewTask, Role, SendOptions, Settle, Settled, Store, claim, insert, join, settle,
+    self, Bulk, HostRow, Mark, NewTask, Role, SendOptions, Settle, Settled, Store, claim, join, settle,
 };
 use hostler::task::verdict::Verdict;
 use hostler::task::{Claim, Session, TaskId, Used};
@@ -53,7 +53,11 @@ impl Product {
     pub(crate) async fn send(&mut self, sender: &mut Watched, ids: &[TaskId], args: &[u8]) {
         let new = |id: &TaskId| NewTask { id: *id, args: args.to_vec(), fingerprint: 0x5eed };
         let tasks: Vec<NewTask> = ids.iter().map(new).collect();
-        insert(&mut sender.conn, &self.options, &tasks, true).await.expect("sent");
+        let mut tx = store::begin(&mut sender.conn).await.expect("a transaction");
+        let mut bulk = Bulk::begin(&mut tx, &self.options).await.expect("begun");
+        bulk.send(&tasks).await.expect("sent");
+        bulk.finish().await.expect("sent");
+        tx.commit().await.expect("sent");
     }
 
     pub(crate) async fn claim(&mut self, host: &mut Watched, batch: usize) -> usize {

@@ -52,7 +52,7 @@ pub(crate) async fn run(url: &str, kind: Kind, options: &Options, pinned: bool) 
     };
     // As in a host: a sender, a claimer and a settler, each with a connection of its own.
     let mut sender = Watched::open(url, Role::Hot).await;
-    let mut claimer = Watched::open(url, Role::Hot).await;
+    let mut claimer = Watched::open(url, Role::Claiming).await;
     let mut settler = Watched::open(url, Role::Hot).await;
     let mut meter = Meter::open(url).await;
     let pin = if pinned { Some(pin(url).await) } else { None };

@@ -301,7 +301,7 @@ impl Claimer {
         self.number += 1;
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
-            None => crate::store::conn(&shift.shared().connect, Role::Hot).await?,
+            None => crate::store::conn(&shift.shared().connect, Role::Claiming).await?,
         };
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let name = |lane| served.lane(lane).map(|task| task.name.clone()).unwrap_or_default();

@@ -90,7 +90,8 @@ struct Settler {
 impl Settler {
     /// Writes these verdicts, however long it takes, unless the session ends before.
     async fn write(&mut self, settles: Vec<Settle>) {
-        let mut batches = vec![settles];
+        let (completed, others): (Vec<_>, Vec<_>) = settles.into_iter().partition(Settle::completes);
+        let mut batches: Vec<_> = [others, completed].into_iter().filter(|batch| !batch.is_empty()).collect();
         let mut pause = PAUSE_MIN;
         while let Some(mut batch) = batches.pop() {
             let mut asked = self.ask(&batch).await;

@@ -28,6 +28,12 @@ pub struct Settle {
 }
 
 impl Settle {
+    /// Whether the attempt completed. A batch of such verdicts alone is written faster.
+    #[must_use]
+    pub fn completes(&self) -> bool {
+        matches!(self.verdict, Verdict::Complete(_))
+    }
+
     /// About how many bytes go to the database for it.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -113,11 +119,43 @@ async fn write(
     session: Session,
     settles: &[&Settle],
 ) -> Result<HashMap<TaskId, Settled>, StoreError> {
-    let n = settles.len();
-    let mut batch = Batch::with_capacity(n);
+    let mut batch = Batch::with_capacity(settles.len());
     for settle in settles {
         batch.push(settle);
     }
+    if settles.iter().all(|settle| settle.completes()) {
+        complete(conn, session, batch).await
+    } else {
+        any(conn, session, batch).await
+    }
+}
+
+async fn complete(
+    conn: &mut PgConnection,
+    session: Session,
+    batch: Batch<'_>,
+) -> Result<HashMap<TaskId, Settled>, StoreError> {
+    let rows = sql!("complete")
+        .bind(session.0)
+        .bind(batch.ids)
+        .bind(batch.claims)
+        .bind(batch.results)
+        .bind(batch.cpu_ms)
+        .bind(batch.wall_ms)
+        .bind(batch.memory)
+        .bind(batch.plugins)
+        .bind(batch.logs)
+        .fetch_all(conn)
+        .await?;
+    let written = Settled::Written { status: Status::Completed, place: None };
+    rows.iter().map(|row| Ok((row.try_get(0)?, written))).collect()
+}
+
+async fn any(
+    conn: &mut PgConnection,
+    session: Session,
+    batch: Batch<'_>,
+) -> Result<HashMap<TaskId, Settled>, StoreError> {
     let rows = sql!("settle")
         .bind(session.0)
         .bind(batch.ids)
@@ -135,7 +173,7 @@ async fn write(
         .bind(batch.logs)
         .fetch_all(conn)
         .await?;
-    let mut written = HashMap::with_capacity(n);
+    let mut written = HashMap::with_capacity(rows.len());
     for row in rows {
         let status = status_of(row.try_get(1)?)?;
         let lane: Option<Lane> = row.try_get(2)?;

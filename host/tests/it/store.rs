@@ -24,3 +24,4 @@ mod retention;
 mod stage;
 mod upgrade;
 mod values;
+mod verdicts;

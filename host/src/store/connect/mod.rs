@@ -57,6 +57,9 @@ struct Server {
 pub enum Role {
     /// A host's hot loop: the same few statements over and over, planned once.
     Hot,
+    /// A host's claims: hot, and a commit waits for no disk unless the statement asks for it: then for that of the
+    /// server and those of its synchronous standbys, whatever the database's own setting is.
+    Claiming,
     /// A sender's: reads of history must be planned with the id at hand, to touch one partition alone.
     Cold,
 }
@@ -167,11 +170,13 @@ impl Connect {
             // Statements look again, and expect to see what they waited for.
             ("default_transaction_isolation", r"read\ committed".to_owned()),
         ];
+        let hot = |options: PgConnectOptions| {
+            let options = options.options(never_scan).options(common.clone());
+            options.options([("plan_cache_mode", "force_generic_plan")])
+        };
         match role {
-            Role::Hot => options
-                .options(never_scan)
-                .options(common)
-                .options([("plan_cache_mode", "force_generic_plan")]),
+            Role::Hot => hot(options),
+            Role::Claiming => hot(options).options([("synchronous_commit", "off")]),
             Role::Cold => options.options(common).options([("plan_cache_mode", "force_custom_plan")]),
         }
     }

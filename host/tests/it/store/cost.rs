@@ -51,22 +51,17 @@ async fn a_task_writes_no_more_than_its_share_of_the_log() {
     let claim =
         explained!("claim").bind(HOST.0).bind(1_i64).bind(vec![stage.lane]).bind(vec![0_i64]).bind(TASKS_I64);
     let claimed = wal(&mut stage.conn, claim).await;
-    let settle = explained!("settle")
+    let complete = explained!("complete")
         .bind(HOST.0)
         .bind(&ids)
         .bind(vec![1_i64; TASKS])
-        .bind(vec![1_i16; TASKS])
         .bind(vec![Some(vec![b'1'; 64]); TASKS])
-        .bind(vec![None::<i16>; TASKS])
-        .bind(vec![None::<String>; TASKS])
-        .bind(vec![None::<Vec<u8>>; TASKS])
-        .bind(vec![None::<i64>; TASKS])
         .bind(vec![1_i32; TASKS])
         .bind(vec![1_i32; TASKS])
         .bind(vec![1_i64 << 20; TASKS])
         .bind(vec![TASKS_I32; TASKS])
         .bind(vec![None::<Vec<u8>>; TASKS]);
-    let settled = wal(&mut stage.conn, settle).await;
+    let settled = wal(&mut stage.conn, complete).await;
     let history: i64 =
         sqlx::query_scalar("select count(*) from hostler.history where status = 3 and result is not null")
             .fetch_one(&mut stage.conn)

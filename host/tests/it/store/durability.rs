@@ -1,6 +1,6 @@
 //! Durability belongs to one statement: set inside it, gone after it.
 
-use hostler::store;
+use hostler::store::{self, Role};
 use hostler::task::Session;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -32,7 +32,31 @@ async fn durability_of_a_claim(stage: &mut Stage, default: &str) -> String {
 async fn a_usual_claim_waits_for_no_disk() {
     let mut stage = Stage::new().await;
     stage.send().await;
-    assert_eq!(durability_of_a_claim(&mut stage, "on").await, "off");
+    for default in ["on", "off", "remote_apply"] {
+        assert_eq!(durability_of_a_claim(&mut stage, default).await, "off");
+    }
+}
+
+#[tokio::test]
+async fn nor_does_a_claim_that_finds_nothing() {
+    let mut stage = Stage::new().await;
+    let mut tx = stage.conn.begin().await.expect("a transaction");
+    assert!(claim_on(&mut tx, HOST, 1, stage.lane).await.is_empty());
+    assert_eq!(setting(&mut tx).await, "off");
+}
+
+#[tokio::test]
+async fn a_hosts_claims_set_nothing_that_is_set() {
+    let stage = Stage::new().await;
+    let mut conn = store::conn(&stage.database.connect(), Role::Claiming).await.expect("a connection");
+    assert_eq!(setting(&mut conn).await, "off");
+    for (redeliveries, inside) in [(3, "off"), (0, "on"), (3, "off")] {
+        stage.send_with(|options| options.redeliveries_max = redeliveries).await;
+        let mut tx = conn.begin().await.expect("a transaction");
+        assert_eq!(claim_on(&mut tx, HOST, 1, stage.lane).await.len(), 1);
+        assert_eq!(setting(&mut tx).await, inside);
+        tx.commit().await.expect("claimed");
+    }
 }
 
 #[tokio::test]

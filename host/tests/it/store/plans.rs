@@ -50,6 +50,17 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
         many("null::int", "int"),
         many("null::bytea", "bytea"),
     ];
+    let complete = [
+        "1".to_owned(),
+        ids.clone(),
+        many("1", "bigint"),
+        many("null::bytea", "bytea"),
+        many("null::int", "int"),
+        many("null::int", "int"),
+        many("null::bigint", "bigint"),
+        many("null::int", "int"),
+        many("null::bytea", "bytea"),
+    ];
     let insert = [
         ids.clone(),
         many("''::bytea", "bytea"),
@@ -89,6 +100,7 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
             vec!["task_by_lane", "Tid Scan task"],
         ),
         ("settle", include_str!("../../../sql/settle.sql"), settle.join(", "), vec!["task_pkey"]),
+        ("complete", include_str!("../../../sql/complete.sql"), complete.join(", "), vec!["task_pkey"]),
         (
             "promote",
             include_str!("../../../sql/promote.sql"),
