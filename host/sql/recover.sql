@@ -7,7 +7,7 @@
 -- tasks wait. `hostler.recovery` says where the next stretch begins. No row comes back if another host is at it just
 -- now, or if no look is due. What is locked is skipped, and looked for again after a second. `whole`: this stretch was
 -- the last one of the table.
--- $1 limit of tasks, $2 pages, $3 ms after which a look is due in any case
+-- $1 limit of tasks, $2 pages, $3 ms after which a look is due in any case, in a table of up to 10,000 pages
 with cursor as materialized (
     select r.*, pg_relation_size('hostler.task') / current_setting('block_size')::bigint as pages
     from hostler.recovery r
@@ -121,7 +121,8 @@ walked as (
         began_at = d.pass_began_at,
         skipped = d.pass_skipped or (d.missed and not d.again),
         since = case when d.last and not d.again then d.pass_began_at else d.since end,
-        left_some = case when d.last and not d.again then d.pass_skipped or d.missed else d.left_some end
+        left_some = case when d.last and not d.again then d.pass_skipped or d.missed else d.left_some end,
+        walked_pages = case when d.last and not d.again then d.pages else d.walked_pages end
     from did d
     where r.one = d.one
     returning d.last and not d.again as whole

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("late", include_str!("../../../migrations/0007_late.sql")),
     ("recovery", include_str!("../../../migrations/0008_recovery.sql")),
     ("values", include_str!("../../../migrations/0009_values.sql")),
+    ("large", include_str!("../../../migrations/0010_large.sql")),
 ];
 
 /// The newest version of the schema that this program knows.

@@ -8,7 +8,8 @@ use crate::task::{Session, Status, TaskId};
 use super::read::status_of;
 use super::{Lane, error::StoreError, sql};
 
-/// Between two looks through the table for tasks of hosts that are gone, if nobody is known to have ended.
+/// Between two looks through the table for tasks of hosts that are gone, if nobody is known to have ended; longer where
+/// the table is large.
 pub(super) const RECOVERY_MS: i64 = 30_000;
 
 /// One stretch that was looked through for tasks to take back.

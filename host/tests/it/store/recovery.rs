@@ -140,6 +140,13 @@ async fn one_host_looks_for_all_of_them_and_when_there_is_a_reason() {
     assert!(!due(&mut stage).await);
     stage.execute("update hostler.recovery set since = now() - interval '31 seconds'").await;
     assert!(due(&mut stage).await, "every half minute");
+    stage.execute("update hostler.recovery set walked_pages = 20000").await;
+    assert!(!due(&mut stage).await, "every minute, where the table has twice 10,000 pages");
+    stage.execute("update hostler.recovery set since = now() - interval '61 seconds'").await;
+    assert!(due(&mut stage).await);
+    recover(&mut stage.conn).await;
+    stage.execute("update hostler.recovery set since = now() - interval '31 seconds'").await;
+    assert!(due(&mut stage).await, "the table is small");
     stage.execute("update hostler.recovery set since = now() + interval '1 hour'").await;
     assert!(due(&mut stage).await, "a server whose clock is behind took over");
 }
