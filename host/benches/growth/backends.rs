@@ -53,11 +53,10 @@ impl Backends {
 }
 
 /// What each kind took for each of so many tasks, in microseconds.
-pub(crate) fn per_task(before: &Spent, after: &Spent, tasks: f64) -> serde_json::Value {
-    let figures = after.iter().map(|(kind, now)| {
+pub(crate) fn per_task(before: &Spent, after: &Spent, tasks: f64) -> BTreeMap<&'static str, f64> {
+    let us = |(kind, now): (&&'static str, &Duration)| {
         let spent = now.saturating_sub(before.get(kind).copied().unwrap_or_default());
-        let us = crate::common::round(spent.as_secs_f64() * 1e6 / tasks, 2);
-        ((*kind).to_owned(), serde_json::json!(us))
-    });
-    serde_json::Value::Object(figures.collect())
+        (*kind, crate::common::round(spent.as_secs_f64() * 1e6 / tasks, 2))
+    };
+    after.iter().map(us).collect()
 }

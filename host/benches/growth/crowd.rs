@@ -7,6 +7,7 @@ use hostler::task::Session;
 use serde_json::{Value, json};
 
 use crate::Bench;
+use crate::backends::{Backends, per_task};
 use crate::common::{args, cpu};
 use crate::stage::{Drained, Stage, TASK, compare, ratios, start};
 
@@ -102,7 +103,10 @@ async fn front(bench: &Bench, stage: &Stage, tasks: usize) -> Drained {
     let sample = || (Instant::now(), cpu::cpu(), bench.base.postgres.cpu());
     let host = start(bench, &stage.url).await;
     // What it did while it started is left out on both sides.
+    stage.looked_around().await;
     let (from, began) = (place(0.0).await, sample());
+    let mut backends = Backends::new(stage.pool.clone());
+    let spent = backends.sample(&bench.base.postgres).await;
     let end = stage.number("select (last_value + 1)::float8 from hostler.position").await;
     let mut to = from;
     while to < end.min(from + tasks as f64) {
@@ -110,6 +114,7 @@ async fn front(bench: &Bench, stage: &Stage, tasks: usize) -> Drained {
         to = place(to).await;
     }
     let ended = sample();
+    let all = backends.sample(&bench.base.postgres).await;
     host.drain(Duration::from_secs(5)).await;
     let done = (to - from).max(1.0);
     let us = |spent: Duration| spent.as_secs_f64() * 1e6 / done;
@@ -117,6 +122,7 @@ async fn front(bench: &Bench, stage: &Stage, tasks: usize) -> Drained {
         per_second: done / (ended.0 - began.0).as_secs_f64(),
         host_us: us(ended.1 - began.1),
         database_us: us(ended.2 - began.2),
+        by_kind: per_task(&spent, &all, done),
     }
 }
 

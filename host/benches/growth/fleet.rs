@@ -10,16 +10,15 @@ use tokio::io::AsyncReadExt;
 
 use crate::Bench;
 use crate::common::{Options, cache, config, median, plugins, round};
+use crate::cores::Apart;
 use crate::stage::{Drained, Stage};
-use crate::throttle::Throttle;
 
 const SIZES: [usize; 3] = [1, 2, 4];
 
 pub(crate) async fn run(bench: &Bench) -> Value {
     let tasks = bench.options.count("tasks", 50_000);
     let stage = Stage::new(bench, "fleet").await;
-    let share = bench.options.text("database-share").map(|share| share.parse().expect("a share of one core"));
-    let held = share.map(|share| Throttle::hold(&bench.base.postgres.pids(), share));
+    let apart = (bench.options.count("apart", 0) > 0).then(|| Apart::keep(&bench.base.postgres));
     let mut drained: Vec<Vec<Drained>> = vec![Vec::new(); SIZES.len()];
     for round in 0..=bench.rounds() {
         for (size, drained) in SIZES.iter().zip(&mut drained) {
@@ -32,7 +31,8 @@ pub(crate) async fn run(bench: &Bench) -> Value {
             }
         }
     }
-    drop(held);
+    let kept_apart = apart.is_some();
+    drop(apart);
     stage.end(bench).await;
     let middle = |size: usize, what: fn(&Drained) -> f64| median(drained[size].iter().map(what).collect());
     let one = middle(0, |d| d.per_second);
@@ -45,7 +45,7 @@ pub(crate) async fn run(bench: &Bench) -> Value {
         })
     };
     json!({
-        "tasks": tasks, "slots_of_each": bench.slots(), "native": native(&bench.options), "database_share": share,
+        "tasks": tasks, "slots_of_each": bench.slots(), "native": native(&bench.options), "apart": kept_apart,
         "fleets": (0..SIZES.len()).map(figures).collect::<Vec<_>>(),
     })
 }

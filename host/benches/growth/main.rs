@@ -13,7 +13,7 @@
 //! | `hosts` | rows of hosts, half of them alive | `--rows 64 --tasks 20000 --rounds 3` |
 //! | `pinned` | a transaction held open | `--minutes 10 --rate 5000 --interval 60` |
 //! | `steady` | time: sending and draining without a pause | `--minutes 10 --backlog 50000 --interval 60` |
-//! | `hosts4` | 1, 2 and 4 hosts, each a process | `--tasks 50000 --rounds 3`, `--native 1` without guests, `--database-share 0.4` of a core for the database (root) |
+//! | `hosts4` | 1, 2 and 4 hosts, each a process | `--tasks 50000 --rounds 3`, `--native 1` without guests, `--apart 1` with a core for the database alone |
 //! | `retained` | the past: rounds of tasks that grew old and went, on their way through the product's own retention | `--tasks 500000 --rounds 20`, the last two of which stay |
 //! | `sleepers` | guests asleep at once | `--tasks 10000 --seconds 20` |
 //!
@@ -23,6 +23,7 @@ mod ageing;
 mod backends;
 #[path = "../common/mod.rs"]
 mod common;
+mod cores;
 mod crowd;
 mod fleet;
 mod history;
@@ -31,7 +32,6 @@ mod retained;
 mod sleepers;
 mod stage;
 mod steady;
-mod throttle;
 
 use std::path::PathBuf;
 
@@ -59,18 +59,8 @@ impl Bench {
 }
 
 const KNOWN: &[&str] = &[
-    "rows",
-    "tasks",
-    "rounds",
-    "slots",
-    "minutes",
-    "rate",
-    "interval",
-    "backlog",
-    "seconds",
-    "native",
-    "database-share",
-    "as-host",
+    "rows", "tasks", "rounds", "slots", "minutes", "rate", "interval", "backlog", "seconds", "native",
+    "apart", "as-host",
 ];
 
 fn main() {

@@ -1,6 +1,7 @@
 //! A transaction that is held open keeps vacuum from removing whatever died since: what do claims cost, minute by
 //! minute, while tasks go through at a steady rate?
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hostler::store::{self, Role};
@@ -40,7 +41,7 @@ async fn at_a_rate(bench: &Bench, minutes: f64, pinned: bool) -> Value {
         tokio::time::sleep(interval).await;
         let now = (backends.sample(&bench.base.postgres).await, done(&stage).await);
         let mut figures = per_task(&before.0, &now.0, (now.1 - before.1).max(1.0));
-        figures["tasks"] = json!(now.1 - before.1);
+        figures.insert("tasks", now.1 - before.1);
         intervals.push(figures);
         before = now;
     }
@@ -56,7 +57,8 @@ async fn at_a_rate(bench: &Bench, minutes: f64, pinned: bool) -> Value {
         .await;
     stage.end(bench).await;
     let edge = |kind: &str| {
-        let figure = |at: Option<&Value>| at.and_then(|i| i[kind].as_f64()).unwrap_or(f64::NAN);
+        let figure =
+            |at: Option<&BTreeMap<_, f64>>| at.and_then(|i| i.get(kind).copied()).unwrap_or(f64::NAN);
         round(figure(intervals.last()) / figure(intervals.first()), 2)
     };
     json!({

@@ -74,18 +74,17 @@ pub(crate) async fn run(bench: &Bench) -> Value {
     let kept = compare(&fresh.stage, &old.stage).await;
     fresh.stage.end(bench).await;
     old.stage.end(bench).await;
-    let of = |what: fn(&Figures) -> Drained, many: &[Figures]| many.iter().map(what).collect::<Vec<_>>();
-    let mut send = ratios(&of(|f| f.sent, &first), &of(|f| f.sent, &second));
+    let of =
+        |what: fn(&Figures) -> &Drained, many: &[Figures]| many.iter().map(what).cloned().collect::<Vec<_>>();
+    let mut send = ratios(&of(|f| &f.sent, &first), &of(|f| &f.sent, &second));
     let rate = send.as_object_mut().and_then(|send| send.remove("drain_per_second"));
     send["send_per_second"] = rate.expect("a rate");
-    let kinds = |many: &[Figures]| many.iter().map(|f| f.by_kind.clone()).collect::<Vec<_>>();
     json!({
         "tasks_a_round": work.all(), "rounds": rounds, "kept_rounds": KEPT, "of_a_round": work.json(),
         "vacuum": "by hand, twice, before each drain of the last rounds, and before all sizes but `filled_bytes`",
         "seconds": round(began.elapsed().as_secs_f64(), 0),
         "send": send,
-        "drain": ratios(&of(|f| f.drained, &first), &of(|f| f.drained, &second)),
-        "drain_database_cpu_us_per_task": { "fresh": kinds(&first), "old": kinds(&second) },
+        "drain": ratios(&of(|f| &f.drained, &first), &of(|f| &f.drained, &second)),
         "kept": kept, "passed": passed,
     })
 }
@@ -132,8 +131,6 @@ impl Work {
 struct Figures {
     sent: Drained,
     drained: Drained,
-    /// Of the drain, by what the backends did.
-    by_kind: Value,
 }
 
 /// A database of the case.
@@ -165,6 +162,7 @@ impl Run {
                 per_second: tasks / (to.0 - from.0).as_secs_f64(),
                 host_us: us(to.1 - from.1),
                 database_us: us(to.2.saturating_sub(from.2)),
+                ..Drained::default()
             }
         };
         let began = sample();
@@ -176,13 +174,13 @@ impl Run {
         let spent = backends.sample(&bench.base.postgres).await;
         let began = sample();
         self.drained().await;
-        let drained = between(began, sample());
-        let by_kind = per_task(&spent, &backends.sample(&bench.base.postgres).await, tasks);
+        let mut drained = between(began, sample());
+        drained.by_kind = per_task(&spent, &backends.sample(&bench.base.postgres).await, tasks);
         while self.stage.number("select count(*)::float8 from hostler.task").await > 0.0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         host.drain(Duration::from_secs(5)).await;
-        Figures { sent, drained, by_kind }
+        Figures { sent, drained }
     }
 
     async fn send(&self, work: &Work, nth: usize) {
@@ -290,7 +288,7 @@ fn line(
         "send_per_second": round(figures.sent.per_second, 0),
         "send_database_cpu_us_per_task": round(figures.sent.database_us, 1),
         "drain_per_second": round(figures.drained.per_second, 0),
-        "drain_database_cpu_us_per_task": figures.by_kind,
+        "drain_database_cpu_us_per_task": figures.drained.by_kind,
         "filled_bytes": filled.database, "rows": rows.values().sum::<usize>(),
         "retention_seconds": round(retained.seconds, 2), "days_dropped": retained.days_dropped,
         "refused_by_a_lock": retained.refused,

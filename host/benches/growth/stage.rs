@@ -1,5 +1,6 @@
 //! A database with a host over it: what a drain costs there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hostler::Client;
@@ -7,6 +8,7 @@ use hostler::dispatch::{Host, HostConfig};
 use serde_json::{Value, json};
 
 use crate::Bench;
+use crate::backends::{Backends, per_task};
 use crate::common::{args, cache, config, cpu, median, pool, round};
 
 /// The task that everything is measured with.
@@ -23,12 +25,14 @@ pub(crate) struct Stage {
 }
 
 /// What a drain cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Drained {
     pub(crate) per_second: f64,
     /// For each task, of this process and of the whole server.
     pub(crate) host_us: f64,
     pub(crate) database_us: f64,
+    /// The same by what backends did, where it was looked at.
+    pub(crate) by_kind: BTreeMap<&'static str, f64>,
 }
 
 impl Stage {
@@ -56,11 +60,20 @@ impl Stage {
     /// Sends tasks in one transaction to a host that waits for them; from that commit to the last one final.
     pub(crate) async fn drain(&self, bench: &Bench, tasks: usize) -> Drained {
         let host = start(bench, &self.url).await;
-        // Its first look around is over, and the drain is not billed for it.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.looked_around().await;
         let drained = self.drain_with_hosts(bench, tasks, &[]).await;
         host.drain(Duration::from_secs(5)).await;
         drained
+    }
+
+    /// Waits until a new host has looked at everything once, so that no drain is billed for it: it also looks through the
+    /// whole table for what the one before it may have left.
+    pub(crate) async fn looked_around(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let sql = "select hostler.recovery_due(r, interval '1 hour') from hostler.recovery r";
+        while sqlx::query_scalar(sql).fetch_one(&self.pool).await.expect("an answer") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// The same with hosts that are there already; `processes` are those outside of this one.
@@ -69,6 +82,8 @@ impl Stage {
             || cpu::cpu() + processes.iter().map(|pid| cpu::of_process_with_threads(*pid)).sum::<Duration>();
         let args = args(100);
         let handles = self.client.send_many(TASK, std::iter::repeat_n(&args, tasks)).await.expect("sent");
+        let mut backends = Backends::new(self.pool.clone());
+        let spent = backends.sample(&bench.base.postgres).await;
         let (began, host, database) = (Instant::now(), host_cpu(), bench.base.postgres.cpu());
         // Among the last to end; only then is it worth asking for all of them.
         handles.last().expect("one at least").get(None).await.expect("a result");
@@ -76,11 +91,13 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let seconds = began.elapsed().as_secs_f64();
+        let (host, database) = (host_cpu() - host, bench.base.postgres.cpu() - database);
         let us = |spent: Duration| spent.as_secs_f64() * 1e6 / tasks as f64;
         Drained {
             per_second: tasks as f64 / seconds,
-            host_us: us(host_cpu() - host),
-            database_us: us(bench.base.postgres.cpu() - database),
+            host_us: us(host),
+            database_us: us(database),
+            by_kind: per_task(&spent, &backends.sample(&bench.base.postgres).await, tasks as f64),
         }
     }
 
@@ -120,9 +137,16 @@ pub(crate) fn ratios(without: &[Drained], with: &[Drained]) -> Value {
         let (a, b) = (middle(without, what), middle(with, what));
         json!({ "without": round(a, digits), "with": round(b, digits), "ratio": round(b / a, 3) })
     };
-    json!({
+    let mut figures = json!({
         "drain_per_second": pair(|d| d.per_second, 0),
         "host_cpu_us_per_task": pair(|d| d.host_us, 1),
         "database_cpu_us_per_task": pair(|d| d.database_us, 1),
-    })
+    });
+    let kinds: BTreeSet<&str> = without.iter().chain(with).flat_map(|d| d.by_kind.keys().copied()).collect();
+    for kind in kinds {
+        let middle =
+            |many: &[Drained]| median(many.iter().filter_map(|d| d.by_kind.get(kind).copied()).collect());
+        figures["database_by_kind"][kind] = json!({ "without": middle(without), "with": middle(with) });
+    }
+    figures
 }
