@@ -1,5 +1,8 @@
 -- Writes verdicts of attempts that completed: what `settle` does for these, which are most of all, in three quarters of
 -- its time. One row comes back for each task that was still held by its claim.
+--
+-- `= any (array[…])` is how an id is looked up: planned while the table is as good as empty, a join by `=` may read all of
+-- its index for each row of the batch, and goes on so when the table has grown.
 -- $1 session, then one array each: $2 id, $3 claim, $4 result, $5 cpu ms, $6 wall ms, $7 peak memory, $8 plugin,
 -- $9 log tail
 with durable as materialized (
@@ -28,7 +31,7 @@ ended as (
             unnest($9::bytea[]) as log_tail
         from me
     ) v
-    where t.id = v.id
+    where t.id = any (array[v.id])
         and t.session = $1
         and t.claim = v.claim
     returning

@@ -1,6 +1,6 @@
 -- Writes verdicts, each fenced by its own claim, and closes the attempts. One row comes back for each
 -- task that was still held by its claim: its new state, and its place if it waits. A task that somebody
--- asked to cancel is neither retried nor released: it is cancelled.
+-- asked to cancel is neither retried nor released: it is cancelled. Ids are looked up as in `complete`.
 -- $1 session, then one array each: $2 id, $3 claim, $4 verdict (1 complete, 2 fail, 3 retry, 4 cancel,
 -- 5 expire, 6 release, 7 postpone), $5 result, $6 error family, $7 error code, $8 error, $9 pause in ms, $10 cpu ms,
 -- $11 wall ms, $12 peak memory, $13 plugin, $14 log tail
@@ -35,7 +35,7 @@ verdict as materialized (
 ended as (
     delete from hostler.task t
     using verdict v
-    where t.id = v.id
+    where t.id = any (array[v.id])
         and t.session = $1
         and t.claim = v.claim
         and (v.verdict in (1, 2, 4, 5) or t.cancel_requested)
@@ -74,8 +74,8 @@ again as (
         retries = t.retries + case v.verdict when 3 then 1 else 0 end,
         releases = t.releases + case v.verdict when 6 then 1 else 0 end,
         previous_error = coalesce(v.error_code, t.previous_error)
-    from verdict v, lateral (select t2.claimed_at from hostler.task t2 where t2.id = v.id) was
-    where t.id = v.id
+    from verdict v, lateral (select t2.claimed_at from hostler.task t2 where t2.id = any (array[v.id])) was
+    where t.id = any (array[v.id])
         and t.session = $1
         and t.claim = v.claim
         and v.verdict in (3, 6, 7)

@@ -1,9 +1,5 @@
 -- After an insert of ids that may have been sent before: takes back those that are final already.
 -- $1 ids that were inserted
-with again as (
-    select id from hostler.history where id = any ($1::uuid[])
-)
 delete from hostler.task t
-using again
-where t.id = again.id
+where t.id = any (array(select id from hostler.history where id = any ($1::uuid[])))
 returning t.id

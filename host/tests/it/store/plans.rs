@@ -20,7 +20,9 @@ async fn plan(conn: &mut PgConnection, sql: &str, args: &str) -> String {
 
 fn describe(node: &Value, words: &mut Vec<String>) {
     let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
-    words.push(format!("{} {} {}", text("Node Type"), text("Relation Name"), text("Index Name")));
+    // Without a condition an index is read from end to end.
+    let whole = if node["Index Name"].is_string() && !node["Index Cond"].is_string() { "whole " } else { "" };
+    words.push(format!("{} {} {whole}{}", text("Node Type"), text("Relation Name"), text("Index Name")));
     for child in node["Plans"].as_array().into_iter().flatten() {
         describe(child, words);
     }
@@ -132,12 +134,24 @@ fn hot(count: usize) -> Vec<(&'static str, &'static str, String, Vec<&'static st
             "1, 1, 2, 0, 1024".to_owned(),
             vec!["Tid Range Scan task"],
         ),
+        (
+            "claims_lost",
+            include_str!("../../../sql/claims_lost.sql"),
+            format!("1, {ids}, {}", many("1", "bigint")),
+            vec!["task_pkey"],
+        ),
         ("look_live", include_str!("../../../sql/look_live.sql"), ids, vec!["task_pkey"]),
     ]
 }
 
-const NEVER: [&str; 5] =
-    ["Seq Scan task", "Seq Scan history", "Bitmap Heap Scan task", "Hash Join", "Merge Join"];
+const NEVER: [&str; 6] = [
+    "Seq Scan task",
+    "Seq Scan history",
+    "Bitmap Heap Scan task",
+    "Hash Join",
+    "Merge Join",
+    "whole task_pkey",
+];
 
 async fn check(conn: &mut PgConnection, when: &str) {
     for count in [1, 100, 500] {
@@ -159,6 +173,11 @@ async fn hot_statements_keep_to_their_indexes() {
     check(&mut stage.conn, "never analysed").await;
     stage.execute("analyze hostler.task").await;
     check(&mut stage.conn, "empty").await;
+    for few in [1, 30] {
+        stage.send_many(few).await;
+        stage.execute("vacuum analyze hostler.task").await;
+        check(&mut stage.conn, "small").await;
+    }
     stage.send_many(20_000).await;
     check(&mut stage.conn, "grown since").await;
     stage.execute("analyze hostler.task").await;
